@@ -1,0 +1,46 @@
+# `make` alone lists what there is.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help run test check bench demo clean format lock messages
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+run: $(VENV)/runtime.stamp  ## set up a demo in var/ and start it; Ctrl-C stops it
+	@$(BIN)/python -m configs.demo.run
+
+test: $(VENV)/dev.stamp  ## every test that needs no special machine
+	$(BIN)/pytest
+
+check: $(VENV)/dev.stamp  ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/dev.stamp  ## the figures: latency, throughput, import, memory
+	$(BIN)/python -m tests.bench
+
+format: $(VENV)/dev.stamp  ## write the code in the one style
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+lock:  ## choose new versions of the dependencies (needs uv)
+	echo 'setuptools>=77' | uv pip compile -q --python-version 3.11 --universal --generate-hashes --no-header \
+		--no-annotate --upgrade pyproject.toml - -o constraints/runtime.txt
+	echo 'setuptools>=77' | uv pip compile -q --python-version 3.11 --universal --generate-hashes --no-header \
+		--no-annotate --upgrade --extra dev -c constraints/runtime.txt pyproject.toml - -o constraints/dev.txt
+
+clean:  ## remove the virtual environment and the demo's data
+	rm -rf $(VENV) var build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# Dependencies first, each checked against its hash; then this project, without any look-up.
+$(VENV)/%.stamp: constraints/%.txt pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r constraints/$*.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@

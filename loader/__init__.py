@@ -1,0 +1,1 @@
+"""The ground floor: from a list file to an index that answers. It knows nobody above it."""

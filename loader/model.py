@@ -1,0 +1,142 @@
+"""The words of Rollcall as frozen values, and the one place where text becomes one of them."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Final, NamedTuple, NewType
+
+import msgspec
+
+from loader.errors import InvalidValue
+
+Passcode = NewType("Passcode", str)
+"""The digits that name a conference to the bridge: 1 to 32 ASCII digits, unique over the whole system."""
+
+Pin = NewType("Pin", str)
+"""2 to 10 ASCII digits that name a person within a list. A string: leading zeros count."""
+
+Revision = NewType("Revision", int)
+"""The number of a list's state: 1 for the first upload, one more with each change."""
+
+Position = NewType("Position", int)
+"""How far the feed of changes has come: one more with each committed change of anything."""
+
+MAX_FIELD_LENGTH: Final = 200
+"""Characters in one field of an entry, or in a title or name of the directory."""
+
+_PIN = re.compile(r"[0-9]{2,10}", re.ASCII)
+_PASSCODE = re.compile(r"[0-9]{1,32}", re.ASCII)
+_IDENTIFIER = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._@-]{0,62}[A-Za-z0-9])?", re.ASCII)
+_AUTHORIZATION_CODE = re.compile(r"[A-Za-z0-9]{1,32}", re.ASCII)
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+class Level(StrEnum):
+    """Whose a list is. In the order in which lists are asked."""
+
+    ORGANIZER = "organizer"
+    AUTHORIZATION_CODE = "authorization_code"
+    COMPANY = "company"
+
+
+class Role(StrEnum):
+    """What a user of the web site may do: section 2 of the design."""
+
+    ORGANIZER = "organizer"
+    ADMINISTRATOR = "administrator"
+    SUPER_ADMINISTRATOR = "super-administrator"
+    COORDINATOR = "coordinator"
+    OPERATOR = "operator"
+
+
+class Owner(NamedTuple):
+    """Who has a PIN list: at most one list an owner."""
+
+    level: Level
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.level.value.replace('_', ' ')} {self.id}"
+
+
+class Participant(msgspec.Struct, frozen=True, gc=False):
+    """Who a caller is: the fields of an entry that a switch is told. Each is at most 200 characters."""
+
+    first_name: str
+    last_name: str
+    company: str
+    phone: str
+    email: str
+    city: str
+    state_country: str
+    other: str
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """One line of a list. Fields are stripped of outer spaces and hold no control characters."""
+
+    pin: Pin
+    first_name: str
+    last_name: str
+    company: str
+    phone: str
+    email: str
+    city: str
+    state_country: str
+    other: str
+    active: bool = True
+
+
+class Conference(msgspec.Struct, frozen=True, gc=False):
+    """Something to dial in to, as the answer path needs it.
+
+    ``owners`` are the owners of the lists to ask, in order: organizer, authorization code, company.
+    """
+
+    id: str
+    title: str
+    passcode: Passcode
+    organizer: str
+    pin_entry: bool
+    owners: tuple[Owner, ...]
+
+
+def parse_pin(text: str) -> Pin:
+    """Text becomes a PIN as it may stand in a list. Raises InvalidValue (without the text)."""
+    if _PIN.fullmatch(text) is None:
+        raise InvalidValue("a PIN has 2 to 10 digits")
+    return Pin(text)
+
+
+def parse_passcode(text: str) -> Passcode:
+    """Text becomes a passcode. Raises InvalidValue."""
+    if _PASSCODE.fullmatch(text) is None:
+        raise InvalidValue("a passcode has 1 to 32 digits")
+    return Passcode(text)
+
+
+def parse_identifier(text: str) -> str:
+    """Text becomes the ID of a company, organizer, conference, user or switch. Raises InvalidValue."""
+    if _IDENTIFIER.fullmatch(text) is None:
+        raise InvalidValue("an ID has 1 to 64 letters, digits, and . _ @ - between them")
+    return text
+
+
+def parse_authorization_code(text: str) -> str:
+    """Text becomes an authorization code. Raises InvalidValue."""
+    if _AUTHORIZATION_CODE.fullmatch(text) is None:
+        raise InvalidValue("an authorization code has 1 to 32 letters and digits")
+    return text
+
+
+def parse_text(text: str, *, required: bool = True) -> str:
+    """Text becomes a title or a name: stripped, no control characters, at most 200. Raises InvalidValue."""
+    text = text.strip()
+    if required and not text:
+        raise InvalidValue("must not be empty")
+    if len(text) > MAX_FIELD_LENGTH:
+        raise InvalidValue(f"has more than {MAX_FIELD_LENGTH} characters")
+    if _CONTROL.search(text):
+        raise InvalidValue("holds a line break or another control character")
+    return text
