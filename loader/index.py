@@ -1,0 +1,179 @@
+"""A passcode and a PIN become a decision: section 3 of the design, over blocks in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Final, Protocol
+
+import msgspec
+
+from loader.compiled import Block, pin_key
+from loader.model import Conference, Level, Owner, Participant, Revision
+
+
+class Reason(StrEnum):
+    """Why a verification was rejected, in the words that a switch reads."""
+
+    LOCKED = "locked"
+    UNKNOWN_PASSCODE = "unknown_passcode"
+    PIN_REQUIRED = "pin_required"
+    INACTIVE_PIN = "inactive_pin"
+    UNKNOWN_PIN = "unknown_pin"
+
+
+class Question(msgspec.Struct, frozen=True, gc=False):
+    """What a switch asks: strings as the caller keyed them, at most 32 characters each."""
+
+    passcode: str
+    pin: str
+    call_id: str | None = None
+    caller: str | None = None
+
+
+class Decision(msgspec.Struct, frozen=True, gc=False):
+    """The answer to a question.
+
+    Accepted when ``reason`` is None. ``participant``, ``level`` and ``revision`` are set when an entry answered:
+    a conference with PIN entry off accepts without. ``retry_after`` (seconds) is set when locked, ``attempts_left``
+    when tries are counted.
+    """
+
+    reason: Reason | None
+    conference: Conference | None = None
+    participant: Participant | None = None
+    level: Level | None = None
+    revision: Revision | None = None
+    retry_after: int | None = None
+    attempts_left: int | None = None
+
+    @property
+    def accepted(self) -> bool:
+        return self.reason is None
+
+
+class Throttle(Protocol):
+    """Where guessing is held up: section 7. Both answer seconds to wait, or None to go on."""
+
+    def caller_locked_for(self, question: Question) -> int | None: ...
+
+    def conference_locked_for(self, question: Question, conference: Conference) -> int | None: ...
+
+
+class NoThrottle:
+    """Nothing is ever locked."""
+
+    def caller_locked_for(self, question: Question) -> int | None:  # noqa: ARG002
+        return None
+
+    def conference_locked_for(self, question: Question, conference: Conference) -> int | None:  # noqa: ARG002
+        return None
+
+
+NO_THROTTLE: Final = NoThrottle()
+
+
+class Index(msgspec.Struct, frozen=True):
+    """All conferences and all lists in memory. Never edited: :meth:`changed` makes the next one out of it.
+
+    ``conferences`` are by passcode, ``passcodes`` by the conference's ID, ``lists`` by owner.
+    """
+
+    conferences: dict[str, Conference]
+    passcodes: dict[str, str]
+    lists: dict[Owner, Block]
+
+    def changed(
+        self,
+        *,
+        conferences: Iterable[Conference] = (),
+        gone: Iterable[str] = (),
+        lists: Mapping[Owner, Block | None] | None = None,
+    ) -> Index:
+        """The next index: with these conferences and lists as they are now.
+
+        ``gone`` are the IDs of conferences that are no more; a list that is no more is None.
+        """
+        by_passcode, passcodes, blocks = self.conferences, self.passcodes, self.lists
+        arrived, left = list(conferences), list(gone)
+        if arrived or left:
+            by_passcode, passcodes = by_passcode.copy(), passcodes.copy()
+            for conference_id in (*left, *(conference.id for conference in arrived)):
+                if (passcode := passcodes.pop(conference_id, None)) is not None:
+                    del by_passcode[passcode]
+            by_passcode.update((conference.passcode, conference) for conference in arrived)
+            passcodes.update((conference.id, conference.passcode) for conference in arrived)
+        if lists:
+            blocks = blocks.copy()
+            for owner, block in lists.items():
+                if block is None:
+                    blocks.pop(owner, None)
+                else:
+                    blocks[owner] = block
+        return Index(by_passcode, passcodes, blocks)
+
+
+EMPTY: Final = Index({}, {}, {})
+
+
+def decide(index: Index, question: Question, throttle: Throttle = NO_THROTTLE) -> Decision:
+    """Whether the PIN is valid for the conference, and who it names. Pure but for what the throttle remembers."""
+    if (wait := throttle.caller_locked_for(question)) is not None:
+        return Decision(Reason.LOCKED, retry_after=wait)
+    conference = index.conferences.get(question.passcode)
+    if conference is None:
+        return Decision(Reason.UNKNOWN_PASSCODE)
+    if not conference.pin_entry:
+        return Decision(None, conference)
+    if not question.pin:
+        return Decision(Reason.PIN_REQUIRED, conference)
+    if (wait := throttle.conference_locked_for(question, conference)) is not None:
+        return Decision(Reason.LOCKED, conference, retry_after=wait)
+    key = pin_key(question.pin)
+    if key is None:
+        return Decision(Reason.UNKNOWN_PIN, conference)
+    reason = Reason.UNKNOWN_PIN
+    for owner in conference.owners:
+        block = index.lists.get(owner)
+        if block is None or (at := block.find(key)) is None:
+            continue
+        if block.is_active(at):
+            return Decision(None, conference, block.participant(at), owner.level, block.revision)
+        reason = Reason.INACTIVE_PIN
+    return Decision(reason, conference)
+
+
+class Outcome(StrEnum):
+    """What one list says to a PIN."""
+
+    NO_LIST = "no list"
+    NOT_IN_LIST = "not in the list"
+    INACTIVE = "there, but inactive"
+    ACTIVE = "there, and active"
+
+
+class Step(msgspec.Struct, frozen=True):
+    """What one list says to a PIN; ``entries`` and ``revision`` are 0 where there is no list."""
+
+    owner: Owner
+    outcome: Outcome
+    revision: int = 0
+    entries: int = 0
+
+
+def explain(index: Index, conference: Conference, pin: str) -> list[Step]:
+    """How a decision comes about, list by list in the order of asking. All lists are told, also after an answer."""
+    steps = []
+    key = pin_key(pin)
+    for owner in conference.owners:
+        block = index.lists.get(owner)
+        if block is None:
+            steps.append(Step(owner, Outcome.NO_LIST))
+            continue
+        at = None if key is None else block.find(key)
+        if at is None:
+            outcome = Outcome.NOT_IN_LIST
+        else:
+            outcome = Outcome.ACTIVE if block.is_active(at) else Outcome.INACTIVE
+        steps.append(Step(owner, outcome, block.revision, block.count))
+    return steps
