@@ -99,7 +99,9 @@ class Index(msgspec.Struct, frozen=True):
         if arrived or left:
             by_passcode, passcodes = by_passcode.copy(), passcodes.copy()
             for conference_id in (*left, *(conference.id for conference in arrived)):
-                if (passcode := passcodes.pop(conference_id, None)) is not None:
+                passcode = passcodes.pop(conference_id, "")
+                # The passcode may already be another conference's: the feed tells of the two in either order.
+                if passcode in by_passcode and by_passcode[passcode].id == conference_id:
                     del by_passcode[passcode]
             by_passcode.update((conference.passcode, conference) for conference in arrived)
             passcodes.update((conference.id, conference.passcode) for conference in arrived)
