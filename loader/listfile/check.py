@@ -1,0 +1,228 @@
+"""The one function that reads a list file: bytes in, entries or all that is wrong out."""
+
+from __future__ import annotations
+
+import heapq
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from typing import Final
+
+import msgspec
+
+from loader.listfile import columns, pins
+from loader.listfile.decode import binary_kind, decode, split_lines
+from loader.listfile.problems import MAX_LISTED, Code, Problem, quoted
+from loader.listfile.records import DELIMITERS, Fields, find_delimiter, records
+from loader.listfile.rules import examine, is_email_likely, read
+from loader.model import Entry, Pin
+
+Progress = Callable[[int, int], None]
+"""Is told how many lines are done, of how many."""
+
+_PROGRESS_STEP: Final = 10_000
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """How much a list file may hold; None is no limit."""
+
+    max_entries: int | None
+    max_bytes: int | None
+
+
+WEB_LIMITS: Final = Limits(max_entries=8_000, max_bytes=1_000_000)
+NO_LIMITS: Final = Limits(max_entries=None, max_bytes=None)
+
+
+class Check(msgspec.Struct, frozen=True):
+    """What came of a list file.
+
+    ``processed`` lines after the header were looked at. ``entries`` are in the order of the file, and none if there is
+    an error. ``errors`` are the first 100 in the order of the file, of ``error_count``. Of each kind of warning that
+    concerns single lines the first 100 are listed. ``encoding`` is `utf-8`, `utf-8-sig`, `utf-16` or `windows-1252`,
+    ``delimiter`` is one of `,` `;` and the tab; each is None if the check did not come that far.
+    """
+
+    processed: int = 0
+    entries: list[Entry] = msgspec.field(default_factory=list)
+    errors: list[Problem] = msgspec.field(default_factory=list)
+    error_count: int = 0
+    warnings: list[Problem] = msgspec.field(default_factory=list)
+    encoding: str | None = None
+    delimiter: str | None = None
+
+
+def check(
+    data: bytes,
+    *,
+    filename: str,
+    limits: Limits = NO_LIMITS,
+    guessable_share: float = pins.DEFAULT_GUESSABLE_SHARE,
+    restore_zeros: bool = False,
+    progress: Progress | None = None,
+) -> Check:
+    """Read a list file. Never raises, whatever the bytes.
+
+    ``restore_zeros`` pads the PINs that lost their leading zeros, where most PINs have one width. ``guessable_share``
+    is the chance, 0 to 1, above which a random guess is warned of.
+    """
+    refusal = _refusal(data, filename, limits)
+    if refusal is not None:
+        return _refused(refusal)
+    decoded = _decode_lines(data)
+    if isinstance(decoded, Problem):
+        return _refused(decoded)
+    lines, encoding = decoded
+    delimiter = find_delimiter(lines[0])
+    _drop_blank_end(lines, delimiter)
+    if not lines:
+        return _refused(Problem(Code.FILE_EMPTY), encoding, delimiter)
+
+    numbered = records(lines, delimiter or DELIMITERS[0])
+    _, header = next(numbered)
+    header_problem, goes_on = _examine_header(header)
+    if header_problem is not None and not goes_on:
+        return _refused(header_problem, encoding, delimiter)
+    body = _Body()
+    if header_problem is not None:
+        body.add_errors([header_problem])
+    elif len(lines) == 1:
+        return _refused(Problem(Code.FILE_EMPTY, None, None, {"why": "header_only"}), encoding, delimiter)
+    body.read(numbered, len(lines), progress)
+
+    judged = pins.judge(body.pins, body.pin_lines, guessable_share=guessable_share, restore_zeros=restore_zeros)
+    errors = [body.errors, judged.errors]
+    error_count = body.error_count + judged.error_count
+    if limits.max_entries is not None and body.processed > limits.max_entries:
+        params: dict[str, str | int] = {"count": body.processed, "max": limits.max_entries}
+        errors.insert(0, [Problem(Code.TOO_MANY_ENTRIES, None, None, params)])
+        error_count += 1
+    return Check(
+        processed=body.processed,
+        entries=[] if error_count else _with_pins(body.entries, judged.pins),
+        errors=list(islice(heapq.merge(*errors, key=_place), MAX_LISTED)),
+        error_count=error_count,
+        warnings=sorted([*judged.warnings, *body.warnings], key=_place),
+        encoding=encoding,
+        delimiter=delimiter,
+    )
+
+
+class _Body:
+    """What the lines after the header give. While there is no error, the entries and the PINs go side by side."""
+
+    def __init__(self) -> None:
+        self.processed = 0
+        self.entries: list[Entry] = []
+        self.pins: list[str] = []
+        self.pin_lines = array("Q")
+        self.errors: list[Problem] = []
+        self.error_count = 0
+        self.warnings: list[Problem] = []
+
+    def add_errors(self, problems: Sequence[Problem]) -> None:
+        self.error_count += len(problems)
+        self.errors += problems[: MAX_LISTED - len(self.errors)]
+
+    def read(self, numbered: Iterable[tuple[int, Fields | None]], total: int, progress: Progress | None) -> None:
+        """Take in every record; ``total`` lines are told to ``progress``."""
+        told = 0
+        for line, fields in numbered:
+            self.processed += 1
+            entry = None if fields is None else read(fields)
+            if entry is None:
+                self._read_closely(line, fields)
+            else:
+                self._take(line, entry.pin, entry)
+            if progress is not None and line >= told + _PROGRESS_STEP:
+                told = line
+                progress(line, total)
+        if progress is not None:
+            progress(total, total)
+
+    def _read_closely(self, line: int, fields: Fields | None) -> None:
+        if fields is None:
+            self.add_errors([Problem(Code.QUOTE_UNBALANCED, line)])
+            return
+        examined = examine(line, fields)
+        self.add_errors(examined.problems)
+        self._take(line, examined.pin, examined.entry)
+
+    def _take(self, line: int, pin: str | None, entry: Entry | None) -> None:
+        if pin is not None:
+            self.pins.append(pin)
+            self.pin_lines.append(line)
+        if entry is None:
+            return
+        self.entries.append(entry)
+        if entry.email and len(self.warnings) < MAX_LISTED and not is_email_likely(entry.email):
+            self.warnings.append(Problem(Code.EMAIL_UNLIKELY, line, columns.EMAIL, {"found": quoted(entry.email)}))
+
+
+def _refusal(data: bytes, filename: str, limits: Limits) -> Problem | None:
+    """Why the file is not even decoded."""
+    if not filename.lower().endswith(".csv"):
+        return Problem(Code.NOT_CSV, None, None, {"why": "name"})
+    if not data:
+        return Problem(Code.FILE_EMPTY)
+    kind = binary_kind(data)
+    if kind is not None:
+        return Problem(Code.NOT_CSV, None, None, {"why": kind})
+    if limits.max_bytes is not None and len(data) > limits.max_bytes:
+        return Problem(Code.FILE_TOO_LARGE, None, None, {"count": len(data), "max": limits.max_bytes})
+    return None
+
+
+def _decode_lines(data: bytes) -> tuple[list[str], str] | Problem:
+    """The lines and the encoding. The text as a whole is let go here: it may be large."""
+    decoded = decode(data)
+    if isinstance(decoded, Problem):
+        return decoded
+    return split_lines(decoded.text), decoded.encoding
+
+
+def _refused(problem: Problem, encoding: str | None = None, delimiter: str | None = None) -> Check:
+    return Check(errors=[problem], error_count=1, encoding=encoding, delimiter=delimiter)
+
+
+def _drop_blank_end(lines: list[str], delimiter: str | None) -> None:
+    """Forget the lines at the end that hold nothing, or empty cells only."""
+    cells = delimiter or ""
+    while lines and not lines[-1].replace('""', "").replace(cells, " ").strip():
+        lines.pop()
+
+
+def _examine_header(header: Fields | None) -> tuple[Problem | None, bool]:
+    """What is wrong with the header, and whether the lines after it can be judged all the same.
+
+    They can if there are nine columns, and the wrong title is a misspelt one rather than one of another column.
+    """
+    if header is None:
+        return Problem(Code.QUOTE_UNBALANCED, 1), False
+    for column, title in enumerate(columns.TITLES):
+        found = header[column] if column < len(header) else None
+        if found is None or not columns.is_title(found, column):
+            params: dict[str, str | int] = {"position": column + 1, "expected": title, "found": quoted(found or "")}
+            if not (found and found.strip()):
+                params["why"] = "missing"
+            goes_on = len(header) == columns.COUNT and not columns.is_any_title(found or "")
+            return Problem(Code.HEADER_INVALID, 1, title, params), goes_on
+    if len(header) > columns.COUNT:
+        found = next(title for title in header[columns.COUNT :] if title.strip())
+        params = {"why": "more", "found": quoted(found.strip()), "expected": columns.COUNT}
+        return Problem(Code.HEADER_INVALID, 1, None, params), False
+    return None, True
+
+
+def _with_pins(entries: list[Entry], final_pins: Sequence[str]) -> list[Entry]:
+    """The entries under their PINs as restored."""
+    return [
+        entry if entry.pin == pin else msgspec.structs.replace(entry, pin=Pin(pin))
+        for entry, pin in zip(entries, final_pins, strict=True)
+    ]
+
+
+def _place(problem: Problem) -> tuple[int, int]:
+    """Where a problem stands in the file; what concerns the whole file stands first."""
+    column = -1 if problem.column is None else columns.TITLES.index(problem.column)
+    return problem.line or 0, column

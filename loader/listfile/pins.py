@@ -1,0 +1,99 @@
+"""What can only be judged over all PINs of a file: doubles, lost zeros, and how easily one is guessed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from loader.listfile import columns
+from loader.listfile.problems import MAX_LISTED, Code, Problem
+from loader.listfile.rules import MAX_PIN_LENGTH
+
+DEFAULT_GUESSABLE_SHARE: Final = 0.001
+
+
+class Judged(NamedTuple):
+    """The PINs, zeros restored if that was asked for; the first 100 errors and the count of all; warnings."""
+
+    pins: Sequence[str]
+    errors: list[Problem]
+    error_count: int
+    warnings: list[Problem]
+
+
+def judge(pins: Sequence[str], lines: Sequence[int], *, guessable_share: float, restore_zeros: bool) -> Judged:
+    """Judge the PINs of a file, each of 1 to 10 digits, with the line that each stands in."""
+    width = usual_width(pins)
+    if restore_zeros and width is not None:
+        pins = [restored(pin, width) for pin in pins]
+    faulty = _too_short(pins, lines, width) + _duplicates(pins, lines)
+    faulty.sort(key=lambda problem: problem.line or 0)
+    warnings = [*_zeros_lost(pins, lines, width), *_guessable(pins, guessable_share)]
+    return Judged(pins, faulty[:MAX_LISTED], len(faulty), warnings)
+
+
+def usual_width(pins: Sequence[str]) -> int | None:
+    """The number of digits that more than half of the PINs have; None if there is none, or it is one."""
+    for width, count in Counter(map(len, pins)).most_common(1):
+        if count * 2 > len(pins) and width > 1:
+            return width
+    return None
+
+
+def restored(pin: str, width: int) -> str:
+    """The PIN with the zeros that it seems to have lost. A longer one, or one that still has a zero, is left alone."""
+    return pin.zfill(width) if pin == "0" or not pin.startswith("0") else pin
+
+
+def _too_short(pins: Sequence[str], lines: Sequence[int], width: int | None) -> list[Problem]:
+    problems = []
+    for pin, line in zip(pins, lines, strict=True):
+        if len(pin) == 1:
+            params: dict[str, str | int] = {"why": "short", "found": pin}
+            if width is not None:
+                params |= {"why": "zeros_lost", "restored": restored(pin, width)}
+            problems.append(Problem(Code.PIN_INVALID, line, columns.PIN, params))
+    return problems
+
+
+def _duplicates(pins: Sequence[str], lines: Sequence[int]) -> list[Problem]:
+    if len(set(pins)) == len(pins):
+        return []
+    first_lines: dict[str, int] = {}
+    problems = []
+    for pin, line in zip(pins, lines, strict=True):
+        first = first_lines.setdefault(pin, line)
+        if first != line:
+            problems.append(Problem(Code.PIN_DUPLICATE, line, columns.PIN, {"found": pin, "first_line": first}))
+    return problems
+
+
+def _zeros_lost(pins: Sequence[str], lines: Sequence[int], width: int | None) -> list[Problem]:
+    if width is None:
+        return []
+    short = [(pin, line) for pin, line in zip(pins, lines, strict=True) if 1 < len(pin) < width and pin[0] != "0"]
+    return [
+        Problem(
+            Code.PIN_ZEROS_LOST,
+            line,
+            columns.PIN,
+            {"found": pin, "restored": restored(pin, width), "width": width, "count": len(short)},
+        )
+        for pin, line in short[:MAX_LISTED]
+    ]
+
+
+def _guessable(pins: Sequence[str], share: float) -> list[Problem]:
+    """For each width, the chance that one random guess of that many digits is the PIN of somebody."""
+    problems = []
+    for width, n in sorted(Counter(map(len, set(pins))).items()):
+        if width > 1 and n / 10**width > share:
+            params: dict[str, str | int] = {"n": n, "width": width, "one_in": max(1, round(10**width / n))}
+            better = next((more for more in range(width, MAX_PIN_LENGTH + 1) if n / 10**more <= share), None)
+            if n * 2 > 10**width:
+                params["why"] = "most"
+            elif better is not None:
+                params |= {"why": "better", "better": better}
+            problems.append(Problem(Code.PIN_GUESSABLE, None, columns.PIN, params))
+    return problems

@@ -1,0 +1,110 @@
+"""The list file: what goes out comes back, and no bytes break the check."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loader.listfile import (
+    DEFAULT_GUESSABLE_SHARE,
+    MAX_LISTED,
+    Check,
+    Code,
+    Limits,
+    Severity,
+    check,
+    columns,
+    export_csv,
+    message,
+)
+from loader.listfile.rules import examine, read
+from loader.model import MAX_FIELD_LENGTH, Entry, Pin, parse_pin, parse_text
+
+CHARACTERS = st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp"), exclude_characters=",")
+FIELD = st.text(CHARACTERS, max_size=20).map(str.strip)
+REQUIRED = FIELD.filter(bool)
+PIN = st.text("0123456789", min_size=2, max_size=10).map(Pin)
+ENTRY = st.builds(Entry, PIN, REQUIRED, REQUIRED, REQUIRED, FIELD, FIELD, REQUIRED, REQUIRED, FIELD)
+ENTRIES = st.lists(ENTRY, unique_by=lambda entry: entry.pin, min_size=1, max_size=30)
+TROUBLE = st.sampled_from(
+    [b'"', b'""', b",", b";", b"\t", b"\r", b"\n", b"\r\n", b"\0", b"\xef\xbb\xbf", b"\xff\xfe", b"\xe9", b"\xc3", b"\x81"]
+)  # fmt: skip
+CELL = st.one_of(
+    PIN, FIELD, st.text(max_size=8), st.sampled_from(["", " ", "7", "1E5", "x,y", "\t", "a\nb", "é" * 199])
+)
+
+
+def assert_sound(found: Check) -> None:
+    """What holds for every check, whatever the file."""
+    assert len(found.errors) == min(found.error_count, MAX_LISTED)
+    assert bool(found.entries) is (found.error_count == 0)
+    assert all(problem.code.severity is Severity.ERROR for problem in found.errors)
+    assert all(problem.code.severity is Severity.WARNING for problem in found.warnings)
+    assert [problem.line or 0 for problem in found.errors] == sorted(problem.line or 0 for problem in found.errors)
+    for problem in found.errors + found.warnings:
+        assert message(problem)
+    for entry in found.entries:
+        parse_pin(entry.pin)
+        for field in (entry.first_name, entry.last_name, entry.company, entry.city, entry.state_country):
+            assert parse_text(field) == field
+        for field in (entry.phone, entry.email, entry.other):
+            assert parse_text(field, required=False) == field
+
+
+@given(ENTRIES)
+def test_what_was_downloaded_can_be_uploaded_again_unchanged(entries: list[Entry]) -> None:
+    """The same entries come back, in the same order."""
+    found = check(export_csv(entries), filename="list.csv")
+    assert found.errors == []
+    assert found.entries == entries
+    assert (found.encoding, found.delimiter, found.processed) == ("utf-8-sig", ",", len(entries))
+    assert export_csv(found.entries) == export_csv(entries)
+
+
+@given(st.binary(max_size=300), st.booleans())
+def test_no_bytes_break_the_check(data: bytes, restore_zeros: bool) -> None:
+    """There is an answer to whatever is uploaded."""
+    assert_sound(check(data, filename="list.csv", restore_zeros=restore_zeros))
+
+
+@given(ENTRIES, st.lists(st.tuples(st.integers(0, 2_000), TROUBLE), min_size=1, max_size=6), st.booleans())
+def test_no_mutation_of_a_list_breaks_the_check(
+    entries: list[Entry], faults: list[tuple[int, bytes]], restore_zeros: bool
+) -> None:
+    """Quotes, separators, line ends and stray bytes anywhere are told, or harmless."""
+    data = export_csv(entries)
+    for place, fault in faults:
+        at = place % (len(data) + 1)
+        data = data[:at] + fault + data[at:]
+    assert_sound(check(data, filename="list.csv", restore_zeros=restore_zeros, limits=Limits(20, 100_000)))
+
+
+@given(st.lists(st.lists(CELL, min_size=7, max_size=11), max_size=8), st.sampled_from([",", ";", "\t"]))
+def test_no_cells_break_the_check(rows: list[list[str]], delimiter: str) -> None:
+    """Below a good header any cells give entries or errors, and each entry obeys every rule."""
+    lines = [columns.TITLES, *rows]
+    text = "\r\n".join(delimiter.join(line) for line in lines)
+    assert_sound(check(text.encode("utf-8", "replace"), filename="list.csv", guessable_share=DEFAULT_GUESSABLE_SHARE))
+
+
+@given(st.lists(st.one_of(CELL, REQUIRED), min_size=9, max_size=9), PIN)
+def test_the_short_way_takes_nothing_that_the_long_way_refuses(fields: list[str], pin: str) -> None:
+    """The quick reading of a plain line is only quicker."""
+    for record in (fields, [pin, *fields[1:]]):
+        entry = read(record)
+        if entry is not None:
+            assert examine(2, record).entry == entry
+
+
+@given(st.lists(PIN, min_size=1, max_size=40))
+def test_a_pin_is_refused_exactly_where_it_stood_before(pins: list[str]) -> None:
+    """Duplicates, against a plain set."""
+    lines = [columns.HEADER, *(f"{pin},Mike,Doe,XYZ,,,Uxbridge,UK," for pin in pins)]
+    found = check("\n".join(lines).encode(), filename="list.csv")
+    oracle = [number for number, pin in enumerate(pins, 2) if pin in pins[: number - 2]]
+    assert [problem.line for problem in found.errors if problem.code is Code.PIN_DUPLICATE] == oracle
+
+
+@given(st.integers(MAX_FIELD_LENGTH - 2, MAX_FIELD_LENGTH + 2), st.sampled_from(["a", "é", "株", "\U0001f600"]))
+def test_length_is_counted_in_characters(length: int, character: str) -> None:
+    """However many bytes a character takes."""
+    text = f"{columns.HEADER}\n1234,{character * length},Doe,XYZ,,,Uxbridge,UK,"
+    assert check(text.encode(), filename="list.csv").error_count == (length > MAX_FIELD_LENGTH)

@@ -1,0 +1,146 @@
+"""Files as spreadsheets and editors write them."""
+
+import codecs
+import itertools
+
+import pytest
+
+from loader.listfile import Code, check, columns
+from loader.model import Entry, Pin
+
+PEOPLE = [
+    Entry(Pin("0012"), "Zoë", "Doe", "XYZ", "", "", "Uxbridge", "UK", ""),
+    Entry(Pin("12"), "Mike", "Müller", "Café 5 €", "+1 555 0100", "mike@example.com", "Genève", "CH", "guest"),
+]
+ROWS = [
+    columns.TITLES,
+    ("0012", "Zoë", "Doe", "XYZ", "", "", "Uxbridge", "UK", ""),
+    ("12", "Mike", "Müller", "Café 5 €", "+1 555 0100", "mike@example.com", "Genève", "CH", "guest"),
+]
+ENCODINGS = {
+    "utf-8": lambda text: text.encode("utf-8"),
+    "utf-8-sig": lambda text: text.encode("utf-8-sig"),
+    "utf-16 little-endian": lambda text: codecs.BOM_UTF16_LE + text.encode("utf-16-le"),
+    "utf-16 big-endian": lambda text: codecs.BOM_UTF16_BE + text.encode("utf-16-be"),
+    "windows-1252": lambda text: text.encode("cp1252"),
+}
+LINE_ENDS = ["\r\n", "\n", "\r"]
+DELIMITERS = [",", ";", "\t"]
+HEADER = columns.HEADER
+LINE = "1234,Mike,Doe,XYZ,,,Uxbridge,UK,"
+
+
+@pytest.mark.parametrize("is_quoted", [False, True])
+@pytest.mark.parametrize(
+    ("encoding", "delimiter", "line_end"), list(itertools.product(ENCODINGS, DELIMITERS, LINE_ENDS))
+)
+def test_each_encoding_separator_and_line_end_gives_the_same_entries(
+    encoding: str, delimiter: str, line_end: str, is_quoted: bool
+) -> None:
+    """However a spreadsheet has written the file, the entries are the same, and it is told how it was written."""
+    rows = [[f'"{cell}"' if is_quoted else cell for cell in row] for row in ROWS]
+    text = line_end.join(delimiter.join(row) for row in rows) + line_end
+    found = check(ENCODINGS[encoding](text), filename="list.csv")
+    assert found.errors == []
+    assert found.entries == PEOPLE
+    assert found.processed == 2
+    assert found.encoding == encoding.split(" ", maxsplit=1)[0]
+    assert found.delimiter == delimiter
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(HEADER + "\n" + LINE, id="no line end at the end"),
+        pytest.param(HEADER + "\r\n" + LINE + "\r\n\r\n\r\n", id="blank lines at the end"),
+        pytest.param(HEADER + "\n" + LINE + "\n   \n\t\n", id="lines of white space at the end"),
+        pytest.param(HEADER + "\n" + LINE + "\n,,,,,,,,\n,,,,,,,,\n", id="lines of empty cells at the end"),
+        pytest.param(HEADER + "\n" + LINE + '\n"","","",,,,,,\n', id="quoted empty cells at the end"),
+        pytest.param(HEADER + ",,,\n" + LINE + ",,,\n,,,,,,,,,,,\n", id="padded with empty cells"),
+        pytest.param(HEADER + "\n" + LINE + ", ,\t,\xa0\n", id="padded with white space"),
+        pytest.param(HEADER.replace("PIN Entry", "Pin Entry") + "\n" + LINE, id="the older header"),
+        pytest.param(HEADER.upper().replace(",", " , ") + "\n" + LINE, id="case and outer spaces of titles"),
+        pytest.param("\ufeff\ufeff" + HEADER + "\n" + LINE, id="two byte order marks"),
+        pytest.param(HEADER + "\n" + LINE.replace(",", " , ").replace("Mike", "\xa0Mike\t"), id="outer white space"),
+        pytest.param(HEADER + "\n" + LINE.replace("Mike", ' "Mike" '), id="spaces around quotes"),
+    ],
+)
+def test_what_spreadsheets_do_to_files_is_met(text: str) -> None:
+    """Padding, blank ends and outer white space change nothing."""
+    found = check(text.encode(), filename="list.csv")
+    assert found.errors == []
+    assert found.entries == [Entry(Pin("1234"), "Mike", "Doe", "XYZ", "", "", "Uxbridge", "UK", "")]
+    assert found.processed == 1
+
+
+def test_quotes_mean_what_they_mean_in_a_spreadsheet() -> None:
+    """Doubled quotes stand for one; a quote inside a field without quotes stands for itself."""
+    text = HEADER + '\n1234,"Mike ""M"" Doe",6" Doe,"XYZ",,"",O"Hara,"U""K",""""\n'
+    found = check(text.encode(), filename="list.csv")
+    assert found.errors == []
+    assert found.entries == [Entry(Pin("1234"), 'Mike "M" Doe', '6" Doe', "XYZ", "", "", 'O"Hara', 'U"K', '"')]
+
+
+def test_a_semicolon_is_part_of_a_field_where_commas_part_the_fields() -> None:
+    """Only the separator of the header line parts fields."""
+    found = check((HEADER + "\n" + LINE + "a;b\n").encode(), filename="list.csv")
+    assert [entry.other for entry in found.entries] == ["a;b"]
+
+
+@pytest.mark.parametrize(
+    ("data", "why", "line"),
+    [
+        pytest.param(codecs.BOM_UTF32_LE + HEADER.encode("utf-32-le"), "utf-32", None, id="UTF-32 little-endian"),
+        pytest.param(codecs.BOM_UTF32_BE + HEADER.encode("utf-32-be"), "utf-32", None, id="UTF-32 big-endian"),
+        pytest.param((HEADER + "\n" + LINE).encode("utf-16-le"), "utf-16-unmarked", None, id="bare UTF-16"),
+        pytest.param((HEADER + "\n" + LINE).encode("utf-16-be"), "utf-16-unmarked", None, id="bare UTF-16, other end"),
+        pytest.param((HEADER + "\nZoë Müller\r\nZoë ").encode() + b"\xe9,", "utf-8", 3, id="UTF-8 with a broken byte"),
+        pytest.param((HEADER + "\rZoë\r\nZoë").encode()[:-1], "utf-8", 3, id="UTF-8 cut off"),
+        pytest.param(codecs.BOM_UTF8 + b"PIN\n\n\xe9", "utf-8-sig", 3, id="bad byte after the mark of UTF-8"),
+        pytest.param((HEADER + "\n").encode("utf-16") + b"\0", "utf-16", 2, id="UTF-16 cut off"),
+        pytest.param(codecs.BOM_UTF16_LE + b"P\0\n\0\0\xd8\n\0", "utf-16", 2, id="half of a UTF-16 pair"),
+        pytest.param((HEADER + "\nZo").encode() + b"\xeb,\r\n\x81", "windows-1252", 3, id="undefined in Windows-1252"),
+    ],
+)
+def test_bytes_that_cannot_be_read_for_certain_are_refused(data: bytes, why: str, line: int | None) -> None:
+    """A wrong guess would put wrong names into the list, so the line is told instead."""
+    found = check(data, filename="list.csv")
+    assert [(problem.code, problem.line, problem.params) for problem in found.errors] == [
+        (Code.BAD_ENCODING, line, {"why": why})
+    ]
+    assert found.encoding is None
+
+
+@pytest.mark.parametrize("code", [0x81, 0x8D, 0x8F, 0x90, 0x9D])
+def test_the_five_bytes_that_windows_1252_lacks_are_refused(code: int) -> None:
+    """They show that the file is in another encoding."""
+    data = (HEADER + "\n" + LINE).encode() + b"\xe9" + bytes([code])
+    assert [problem.code for problem in check(data, filename="list.csv").errors] == [Code.BAD_ENCODING]
+
+
+@pytest.mark.parametrize(
+    ("filename", "data", "why"),
+    [
+        ("list.xlsx", (HEADER + "\n" + LINE).encode(), "name"),
+        ("list", (HEADER + "\n" + LINE).encode(), "name"),
+        ("list.csv.txt", b"", "name"),
+        ("list.csv", b"PK\x03\x04\x14\0\6\0", "spreadsheet"),
+        ("list.csv", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500), "spreadsheet"),
+        ("list.csv", b"%PDF-1.7\n", "pdf"),
+        ("list.csv", b"\x89PNG\r\n\x1a\n", "binary"),
+        ("list.csv", b"\xff\xd8\xff\xe0", "binary"),
+        ("list.csv", bytes(range(256)) * 8, "binary"),
+        ("list.csv", bytes(100), "binary"),
+    ],
+)
+def test_what_is_no_csv_file_is_refused_for_what_it_is(filename: str, data: bytes, why: str) -> None:
+    """A wrong name, or a spreadsheet, PDF or other binary under a right one."""
+    found = check(data, filename=filename)
+    assert [(problem.code, problem.params) for problem in found.errors] == [(Code.NOT_CSV, {"why": why})]
+    assert found.error_count == 1
+
+
+@pytest.mark.parametrize("filename", ["list.csv", "LIST.CSV", "my list (2).Csv", ".csv"])
+def test_the_case_of_the_file_name_does_not_count(filename: str) -> None:
+    """`LIST.CSV` is as good as `list.csv`."""
+    assert check((HEADER + "\n" + LINE).encode(), filename=filename).error_count == 0

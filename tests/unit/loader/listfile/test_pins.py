@@ -1,0 +1,99 @@
+"""What is judged over all PINs of a file."""
+
+from fractions import Fraction
+
+import pytest
+
+from loader.listfile import MAX_LISTED, Check, Code, check, columns
+
+
+def check_pins(*pins: str, restore_zeros: bool = False, guessable_share: float = 1) -> Check:
+    lines = [columns.HEADER, *(f"{pin},Mike,Doe,XYZ,,,Uxbridge,UK," for pin in pins)]
+    return check(
+        "\n".join(lines).encode(),
+        filename="list.csv",
+        restore_zeros=restore_zeros,
+        guessable_share=guessable_share,
+    )
+
+
+@pytest.mark.parametrize(
+    ("pins", "lost"),
+    [
+        pytest.param(["1234", "5678", "12"], {4: "0012"}, id="most are wider"),
+        pytest.param(["1234", "12", "5678", "123"], {}, id="half are not most"),
+        pytest.param(["1234", "12", "5678", "123", "9012"], {3: "0012", 5: "0123"}, id="two of them"),
+        pytest.param(["1234", "5678", "012"], {}, id="a zero is still there"),
+        pytest.param(["1234", "5678", "12345"], {}, id="a longer one"),
+        pytest.param(["1234", "0034", "0056"], {}, id="all of one width"),
+        pytest.param(["12"], {}, id="one entry"),
+    ],
+)
+def test_lost_zeros_are_seen_where_most_pins_share_one_width(pins: list[str], lost: dict[int, str]) -> None:
+    """Each shorter PIN is warned of at its line, with what it would be."""
+    found = check_pins(*pins)
+    assert {problem.line: problem.params["restored"] for problem in found.warnings} == lost
+    assert {problem.code for problem in found.warnings} <= {Code.PIN_ZEROS_LOST}
+    assert [entry.pin for entry in found.entries] == pins
+
+
+def test_zeros_are_restored_on_request() -> None:
+    """Then the warning is gone; a PIN of one digit, refused otherwise, is padded too."""
+    pins = ["1234", "5678", "9012", "3456", "7890", "2345", "12", "7", "0", "012", "12345"]
+    assert [problem.params["why"] for problem in check_pins(*pins).errors] == ["zeros_lost", "zeros_lost"]
+    restored = check_pins(*pins, restore_zeros=True)
+    assert [entry.pin for entry in restored.entries] == [*pins[:6], "0012", "0007", "0000", "012", "12345"]
+    assert restored.errors == restored.warnings == []
+
+
+def test_zeros_are_not_restored_without_a_usual_width() -> None:
+    """A PIN of one digit is then simply too short."""
+    found = check_pins("1234", "7", restore_zeros=True)
+    assert [(problem.code, problem.params["why"]) for problem in found.errors] == [(Code.PIN_INVALID, "short")]
+
+
+def test_duplicates_are_judged_after_zeros_are_restored() -> None:
+    """`12` and `0012` are two PINs, until the zeros come back."""
+    pins = ["0012", "1234", "5678", "12"]
+    assert check_pins(*pins).error_count == 0
+    found = check_pins(*pins, restore_zeros=True)
+    assert [(problem.code, problem.line, problem.params) for problem in found.errors] == [
+        (Code.PIN_DUPLICATE, 5, {"found": "0012", "first_line": 2})
+    ]
+
+
+def test_a_hundred_lost_zeros_are_listed_and_all_are_counted() -> None:
+    """The page can say how many there are."""
+    found = check_pins(*(f"{number:06}" for number in range(200)), *(f"{number}" for number in range(100, 250)))
+    assert len(found.warnings) == MAX_LISTED
+    assert {problem.params["count"] for problem in found.warnings} == {150}
+
+
+@pytest.mark.parametrize(
+    ("count", "width", "is_guessable"),
+    [(10, 4, False), (11, 4, True), (1, 2, True), (1, 3, False), (2, 3, True), (1_000, 6, False), (1_001, 6, True)],
+)
+def test_pins_are_guessable_above_one_chance_in_a_thousand(count: int, width: int, is_guessable: bool) -> None:
+    """With N PINs of L digits the chance is N/10^L."""
+    found = check_pins(*(f"{number:0{width}}" for number in range(count)), guessable_share=0.001)
+    assert bool(found.warnings) is is_guessable
+    for problem in found.warnings:
+        assert (problem.code, problem.line, problem.column) == (Code.PIN_GUESSABLE, None, "PIN Entry Code")
+        assert (problem.params["n"], problem.params["width"]) == (count, width)
+        assert problem.params["one_in"] == round(Fraction(10**width, count))
+        assert Fraction(count, 10 ** int(problem.params["better"])) <= Fraction(1, 1000)
+
+
+def test_each_width_is_guessed_by_itself() -> None:
+    """A few long PINs do not make many short ones safe."""
+    found = check_pins(*(f"{number:04}" for number in range(8_000)), "1234567890", "09", guessable_share=0.001)
+    assert [(problem.params["width"], problem.params.get("why")) for problem in found.warnings] == [
+        (2, "better"),
+        (4, "most"),
+    ]
+
+
+def test_the_share_above_which_is_warned_can_be_set() -> None:
+    """It is a chance from 0 to 1."""
+    assert check_pins("1234", guessable_share=0.0001).warnings == []
+    assert [problem.code for problem in check_pins("1234", guessable_share=0.00009).warnings] == [Code.PIN_GUESSABLE]
