@@ -74,7 +74,7 @@ def check(
         return _refused(decoded)
     lines, encoding = decoded
     delimiter = find_delimiter(lines[0])
-    _drop_blank_end(lines, delimiter)
+    _drop_blank_end(lines, delimiter or DELIMITERS[0])
     if not lines:
         return _refused(Problem(Code.FILE_EMPTY), encoding, delimiter)
 
@@ -185,10 +185,9 @@ def _refused(problem: Problem, encoding: str | None = None, delimiter: str | Non
     return Check(errors=[problem], error_count=1, encoding=encoding, delimiter=delimiter)
 
 
-def _drop_blank_end(lines: list[str], delimiter: str | None) -> None:
+def _drop_blank_end(lines: list[str], delimiter: str) -> None:
     """Forget the lines at the end that hold nothing, or empty cells only."""
-    cells = delimiter or ""
-    while lines and not lines[-1].replace('""', "").replace(cells, " ").strip():
+    while lines and all(cell.strip() in {"", '""'} for cell in lines[-1].split(delimiter)):
         lines.pop()
 
 
@@ -200,12 +199,12 @@ def _examine_header(header: Fields | None) -> tuple[Problem | None, bool]:
     if header is None:
         return Problem(Code.QUOTE_UNBALANCED, 1), False
     for column, title in enumerate(columns.TITLES):
-        found = header[column] if column < len(header) else None
-        if found is None or not columns.is_title(found, column):
-            params: dict[str, str | int] = {"position": column + 1, "expected": title, "found": quoted(found or "")}
-            if not (found and found.strip()):
+        found = header[column].strip() if column < len(header) else ""
+        if not columns.is_title(found, column):
+            params: dict[str, str | int] = {"position": column + 1, "expected": title, "found": quoted(found)}
+            if not found:
                 params["why"] = "missing"
-            goes_on = len(header) == columns.COUNT and not columns.is_any_title(found or "")
+            goes_on = len(header) == columns.COUNT and not columns.is_any_title(found)
             return Problem(Code.HEADER_INVALID, 1, title, params), goes_on
     if len(header) > columns.COUNT:
         found = next(title for title in header[columns.COUNT :] if title.strip())

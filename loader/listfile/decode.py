@@ -96,11 +96,11 @@ def _is_bare_utf16(data: bytes) -> bool:
 
 
 def _is_broken_utf8(data: bytes) -> bool:
-    """Whether bytes that are no UTF-8 were meant as such: at least as many sequences are whole as are broken."""
-    text = data.decode("utf-8", "surrogateescape")
-    foreign = sum(not character.isascii() for character in text)
-    broken = sum("\udc80" <= character <= "\udcff" for character in text)
-    return foreign >= 2 * broken
+    """Whether bytes that are no UTF-8 were meant as such: there are as many whole sequences as stray bytes."""
+    whole = data.decode("utf-8", "ignore")
+    sequences = len(whole) - len(whole.encode("ascii", "ignore"))
+    broken = len(data) - len(whole.encode("utf-8"))
+    return sequences >= broken
 
 
 def _refused(why: str, before: str | None = None) -> Problem:

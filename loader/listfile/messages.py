@@ -102,7 +102,7 @@ TEXTS: Final[dict[Code, _Texts]] = {
         ),
         "more": Text(
             "This line has {count} fields instead of {expected}. "
-            "Often a comma stands inside a field: take it out, as in “Acme Inc.” for “Acme, Inc.”."
+            "Often a comma or another separator stands inside a field, as in “Acme, Inc.”: take it out."
         ),
     },
     Code.REQUIRED_MISSING: {
@@ -159,7 +159,7 @@ TEXTS: Final[dict[Code, _Texts]] = {
     Code.PIN_ZEROS_LOST: {
         "": Text(
             "“{found}” may have lost its leading zeros, as most PINs in the file have {width} digits. "
-            "It would be “{restored}”."
+            "If so, set the column to Text and type “{restored}”, or have the zeros restored."
         ),
     },
     Code.PIN_GUESSABLE: {

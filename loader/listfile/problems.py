@@ -68,5 +68,5 @@ class Problem(msgspec.Struct, frozen=True):
 
 def quoted(text: str) -> str:
     """A cell as a message may quote it: at most 40 characters, on one line, nothing invisible."""
-    shown = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-    return shown if len(shown) <= _CLIPPED else shown[: _CLIPPED - 1] + "…"
+    clipped = text if len(text) <= _CLIPPED else text[: _CLIPPED - 1] + "…"
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in clipped)

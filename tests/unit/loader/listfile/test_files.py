@@ -111,6 +111,22 @@ def test_bytes_that_cannot_be_read_for_certain_are_refused(data: bytes, why: str
     assert found.encoding is None
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (b"CAF\xc9\xae,Andr\xe9 \xc9t\xe9", ["CAFÉ®", "André Été"]),
+        ("Zoë,Anaïs ".encode() + b"Andr\xe9", None),
+    ],
+)
+def test_windows_1252_and_broken_utf8_are_told_apart(names: bytes, expected: list[str] | None) -> None:
+    """A file is UTF-8 with a fault if it has more whole sequences than stray bytes, and Windows-1252 otherwise."""
+    found = check(HEADER.encode() + b"\n1234," + names + b",XYZ,,,Uxbridge,UK,", filename="list.csv")
+    if expected is None:
+        assert [(problem.code, problem.line) for problem in found.errors] == [(Code.BAD_ENCODING, 2)]
+    else:
+        assert [[entry.first_name, entry.last_name] for entry in found.entries] == [expected]
+
+
 @pytest.mark.parametrize("code", [0x81, 0x8D, 0x8F, 0x90, 0x9D])
 def test_the_five_bytes_that_windows_1252_lacks_are_refused(code: int) -> None:
     """They show that the file is in another encoding."""

@@ -98,6 +98,7 @@ def test_an_open_quote_at_the_end_of_a_large_file_is_found_at_once() -> None:
         ([",,,,,,,,", GOOD], [(Code.REQUIRED_MISSING, 2, None)]),
         ([",,,,,,,,,,,", GOOD], [(Code.REQUIRED_MISSING, 2, None)]),
         ([GOOD, "", "", ""], []),
+        ([GOOD, '""""', ""], [(Code.COLUMN_COUNT, 3, None)]),
     ],
 )
 def test_an_empty_line_in_the_middle_is_one_problem(
