@@ -1,0 +1,154 @@
+"""The one writer of lists: what a new list would change, and putting it in force."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from loader.compiled import EMPTY, Block, compile_list
+from loader.errors import BlockError, NotFound, StaleRevision
+from loader.keyring import Keyring, part_count
+from loader.model import Entry, ListRevision, Owner, Pin, Position, Revision
+from loader.reader import read_block, read_list
+from loader.store import Store, Writing
+
+__all__ = ["Difference", "Published", "diff", "publish", "put_back", "read_list"]
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """What a new list would change. Changed entries are given as they would be."""
+
+    added: tuple[Entry, ...]
+    changed: tuple[Entry, ...]
+    removed: tuple[Entry, ...]
+    unchanged: int
+
+    def __bool__(self) -> bool:
+        """Whether anything would change."""
+        return bool(self.added or self.changed or self.removed)
+
+
+class Published(msgspec.Struct, frozen=True):
+    """A list as it is in force, and how many of its entries were added, changed, removed, and left as they were.
+
+    ``committed_at`` is in seconds since 1970 UTC. Where nothing changed, revision and time are those of before.
+    """
+
+    revision: Revision
+    position: Position
+    added: int
+    changed: int
+    removed: int
+    unchanged: int
+    committed_at: float
+
+
+def diff(old: Iterable[Entry], new: Iterable[Entry]) -> Difference:
+    """What is different in `new`: entries are the same person's if they have the same PIN."""
+    before: dict[Pin, Entry] = {entry.pin: entry for entry in old}
+    added: list[Entry] = []
+    changed: list[Entry] = []
+    unchanged = 0
+    for entry in new:
+        was = before.pop(entry.pin, None)
+        if was is None:
+            added.append(entry)
+        elif was == entry:
+            unchanged += 1
+        else:
+            changed.append(entry)
+    return Difference(tuple(added), tuple(changed), tuple(before.values()), unchanged)
+
+
+async def publish(
+    store: Store,
+    keyring: Keyring,
+    owner: Owner,
+    entries: Sequence[Entry],
+    *,
+    by: str,
+    source: str,
+    expected_revision: Revision | None = None,
+) -> Published:
+    """Put a list in force in place of its owner's last one. What changes nothing makes no new revision.
+
+    `by` and `source` are told in the list's history; see :class:`loader.model.ListRevision`. `expected_revision` is
+    the one that the change was made from (0 where there was no list). A list that was damaged is replaced as if it had
+    been empty.
+
+    Raises NotFound (no such owner), StaleRevision, InvalidValue (a PIN stands twice), KeyFileError,
+    DatabaseUnavailable; the list is then as it was.
+    """
+    data = compile_list(entries)
+    while True:
+        position = await store.position()
+        before = await store.list_head(owner)
+        revision = before.revision if before else Revision(0)
+        if expected_revision is not None and revision != expected_revision:
+            raise StaleRevision(f"the list of {owner} is at revision {revision}, no longer at {expected_revision}")
+        old: Block | None = EMPTY
+        if before is not None:
+            try:
+                old = await read_block(store, keyring, before)
+            except BlockError:
+                old = None
+            else:
+                if old is None:
+                    continue  # put under another key while it was read
+        difference = diff(old.entries() if old else (), entries)
+        if old and not difference:
+            committed_at = before.created_at if before else 0.0
+            return _published(revision, position, difference, committed_at)
+        async with store.writing() as writing:
+            if await writing.current_revision(owner) != (before.revision if before else None):
+                continue  # somebody was faster: what would change now?
+            key_id = await _key_in_use(writing, keyring)
+            listed = ListRevision(
+                owner=owner,
+                revision=Revision(revision + 1),
+                created_at=time.time(),
+                created_by=by,
+                source=source,
+                entries=len(entries),
+                active=sum(entry.active for entry in entries),
+                size=len(data),
+                parts=part_count(len(data)),
+                key_id=key_id,
+            )
+            sealed = keyring.holding(key_id).seal(owner, listed.revision, data, key_id=key_id)
+            await writing.put_list(listed, sealed)
+        (change,) = writing.changes
+        return _published(listed.revision, change.position, difference, change.committed_at)
+
+
+async def put_back(store: Store, keyring: Keyring, owner: Owner, revision: Revision, *, by: str) -> Published:
+    """Put a kept revision in force again, as a new one.
+
+    Raises NotFound if that revision is not kept, BlockError if it was tampered with, and as :func:`publish` does.
+    """
+    block = await read_list(store, keyring, owner, revision)
+    if block is None:
+        raise NotFound(f"revision {revision} of the list of {owner} is not kept")
+    return await publish(store, keyring, owner, list(block.entries()), by=by, source="restore")
+
+
+async def _key_in_use(writing: Writing, keyring: Keyring) -> str:
+    key_id = await writing.key_in_use()
+    if key_id is None:
+        key_id = keyring.current
+        await writing.use_key(key_id)
+    return key_id
+
+
+def _published(revision: Revision, position: Position, difference: Difference, committed_at: float) -> Published:
+    return Published(
+        revision=revision,
+        position=position,
+        added=len(difference.added),
+        changed=len(difference.changed),
+        removed=len(difference.removed),
+        unchanged=difference.unchanged,
+        committed_at=committed_at,
+    )

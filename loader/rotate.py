@@ -1,0 +1,47 @@
+"""Putting all lists under a new key."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from loader.errors import BlockError
+from loader.keyring import Keyring
+from loader.store import Store
+
+
+async def rotate_key(store: Store, keyring: Keyring) -> Keyring:
+    """Encrypt every kept revision under a new key, and forget the keys that nothing uses any more.
+
+    It can be stopped at any point and run again: while the file has several keys, a rotation is under way, and is
+    finished. Each step holds in itself: the new key is in the file before the database takes it into use, each
+    revision is put under it in a transaction of its own, and old keys go once nothing in the database names them.
+    Those who read or write lists meanwhile read the file again when they meet a key that they do not know.
+
+    Raises KeyFileError, DatabaseUnavailable, and, after all other revisions are done, BlockError if one was tampered
+    with: it stays under its old key, which stays in the file.
+    """
+    async with store.writing() as writing:
+        # Under the writer's lock the file is read, changed and taken into use as one; another rotation waits.
+        ring = Keyring.load(keyring.path)
+        in_use = await writing.key_in_use()
+        if in_use is not None:
+            ring = ring.holding(in_use)
+        if len(ring.key_ids) == 1:
+            ring = ring.with_new_key()
+        await writing.use_key(ring.current)
+    damaged: BlockError | None = None
+    for listed in await store.revisions_under_other_keys(ring.current):
+        try:
+            async with store.writing() as writing:
+                seal = partial(ring.seal_again, listed, key_id=ring.current)
+                await writing.seal_again(listed, ring.current, seal)
+        except BlockError as error:
+            damaged = damaged or error
+    async with store.writing() as writing:
+        ring = Keyring.load(keyring.path)
+        unused = ring.key_ids - await writing.key_ids()
+        if unused:
+            ring = ring.without(unused)
+    if damaged is not None:
+        raise damaged
+    return ring

@@ -1,0 +1,141 @@
+"""Connections: what is set up for each kind of database, and how its errors become ours.
+
+Only this module differs between SQLite and PostgreSQL. SQLite is in WAL mode with full synchronisation: a commit is on
+the disk when it returns. Its transactions begin explicitly, those that write with BEGIN IMMEDIATE: one that began as
+a reader and then wrote would be refused at once instead of waiting for its turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, Engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from loader.errors import DatabaseError, DatabaseUnavailable
+
+BUSY_TIMEOUT: Final = 5.0
+"""Seconds that a transaction waits for another process's."""
+
+_DRIVERS: Final = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+_WRITES: Final = "rollcall_writes"
+_SAID_BY_SQLITE: Final = {
+    "file is not a database": "is not an SQLite database",
+    "unable to open database file": "cannot be opened: the file must be there, and its folder be readable and writable",
+    "attempt to write a readonly database": "is read-only",
+    "database is locked": f"stayed locked by another process for {BUSY_TIMEOUT:g} s",
+}
+
+
+def connect(url: str, *, writable: bool = True, create: bool = False) -> AsyncEngine:
+    """An engine for a database URL such as `sqlite:///var/rollcall.db`. Nothing is opened yet.
+
+    `create` allows SQLite to make the file. Raises DatabaseError if the URL makes no sense.
+    """
+    parsed = _parse(url)
+    try:
+        if parsed.get_backend_name() == "sqlite":
+            return _sqlite(Path(str(parsed.database)), writable=writable, create=create)
+        settings = {} if writable else {"default_transaction_read_only": "on"}
+        return create_async_engine(parsed, pool_pre_ping=True, connect_args={"server_settings": settings})
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        raise DatabaseError(f"database.url: {error}") from None
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of an SQLite database; None for another kind of database. Raises DatabaseError."""
+    parsed = _parse(url)
+    return Path(str(parsed.database)) if parsed.get_backend_name() == "sqlite" else None
+
+
+def name_of(url: str) -> str:
+    """What a database is called in messages: its file, or its URL without the password."""
+    parsed = _parse(url)
+    if parsed.get_backend_name() == "sqlite":
+        return str(parsed.database)
+    return parsed.set(drivername=parsed.get_backend_name()).render_as_string(hide_password=True)
+
+
+def writing(engine: AsyncEngine) -> AsyncEngine:
+    """The same engine for transactions that write."""
+    return engine.execution_options(**{_WRITES: True})
+
+
+@contextmanager
+def errors_translated(name: str) -> Iterator[None]:
+    """What the database's driver raises becomes DatabaseUnavailable; `name` tells which database."""
+    try:
+        yield
+    except DBAPIError as error:
+        # Only the driver's own words: the statement's values stay out.
+        said = str(error.orig)
+        raise DatabaseUnavailable(f"{name}: {_SAID_BY_SQLITE.get(said, said)}") from None
+    except PoolTimeout:
+        raise DatabaseUnavailable(f"{name}: all connections are in use") from None
+    except OSError as error:
+        raise DatabaseUnavailable(f"{name}: {error.strerror or error}") from None
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+    except (ArgumentError, ValueError):
+        raise DatabaseError("database.url is not a URL such as sqlite:///var/rollcall.db") from None
+    if backend not in _DRIVERS:
+        raise DatabaseError(f"database.url: {backend} is not supported; there are {', '.join(_DRIVERS)}")
+    if backend == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            raise DatabaseError("database.url: a database in memory cannot be shared; name a file")
+        if parsed.query or parsed.host:
+            raise DatabaseError("database.url: SQLite takes a file's path and nothing else, as in sqlite:////srv/r.db")
+        parsed = parsed.set(database=str(Path(parsed.database).expanduser()))
+    return parsed.set(drivername=_DRIVERS[backend])
+
+
+def _sqlite(file: Path, *, writable: bool, create: bool) -> AsyncEngine:
+    # Without a mode SQLite would put an empty database where none is.
+    query = {"uri": "true", "mode": "rwc" if create else "rw"}
+    url = URL.create(_DRIVERS["sqlite"], database=f"file:{quote(str(file.absolute()))}", query=query)
+    engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT})
+    _listen(engine.sync_engine, file, writable=writable)
+    return engine
+
+
+def _listen(engine: Engine, file: Path, *, writable: bool) -> None:
+    def set_up(connection: Any, record: Any) -> None:
+        connection.isolation_level = None  # transactions begin where `begin` says so
+        pragmas = ["synchronous = FULL", "foreign_keys = ON"]
+        pragmas.insert(0, "journal_mode = WAL" if writable else "query_only = ON")
+        cursor = connection.cursor()
+        for pragma in pragmas:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+        record.info["file"] = _identity(file)
+
+    def check_out(_connection: Any, record: Any, _proxy: Any) -> None:
+        # A file that was put in place of another, as from a backup, is not what the connection has open.
+        if record.info["file"] != _identity(file):
+            raise DisconnectionError
+
+    def begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(_WRITES, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    event.listen(engine, "connect", set_up)
+    event.listen(engine, "checkout", check_out)
+    event.listen(engine, "begin", begin)
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

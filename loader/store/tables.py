@@ -1,0 +1,174 @@
+"""The tables. Times are seconds since 1970 UTC."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+)
+
+from loader.model import Level
+
+SCHEMA_VERSION: Final = "0001"
+"""The newest migration: the schema that this program reads and writes."""
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+company = Table(
+    "company",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", String(200), nullable=False),
+)
+
+authorization_code = Table(
+    "authorization_code",
+    metadata,
+    Column("code", String(32), primary_key=True),
+    Column("company_id", ForeignKey("company.id"), nullable=False, index=True),
+    Column("label", String(200), nullable=False),
+)
+
+organizer = Table(
+    "organizer",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("company_id", ForeignKey("company.id"), nullable=False, index=True),
+    Column("authorization_code", ForeignKey("authorization_code.code"), nullable=False, index=True),
+    Column("name", String(200), nullable=False),
+    Column("email", String(200), nullable=False),
+)
+
+conference = Table(
+    "conference",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("organizer_id", ForeignKey("organizer.id"), nullable=False, index=True),
+    Column("title", String(200), nullable=False),
+    Column("passcode", String(32), nullable=False, unique=True),
+    Column("pin_entry", Boolean, nullable=False),
+)
+
+# `user` is a reserved word in PostgreSQL.
+app_user = Table(
+    "app_user",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("company_id", ForeignKey("company.id"), index=True),
+    Column("role", String(32), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("email", String(200), nullable=False),
+    Column("language", String(8)),
+    Column("organizer_id", ForeignKey("organizer.id")),
+    Column("authorization_code", ForeignKey("authorization_code.code")),
+)
+
+switch = Table(
+    "switch",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("token_hash", LargeBinary(32), nullable=False, unique=True),
+    Column("created_at", Float, nullable=False),
+)
+
+# The list in force of each owner is its current revision.
+pin_list = Table(
+    "pin_list",
+    metadata,
+    Column("level", String(32), primary_key=True),
+    Column("owner_id", String(64), primary_key=True),
+    Column("revision", Integer, nullable=False),
+)
+
+list_revision = Table(
+    "list_revision",
+    metadata,
+    Column("level", String(32), primary_key=True),
+    Column("owner_id", String(64), primary_key=True),
+    Column("revision", Integer, primary_key=True),
+    Column("created_at", Float, nullable=False),
+    Column("created_by", String(200), nullable=False),
+    Column("source", String(32), nullable=False),
+    Column("entries", Integer, nullable=False),
+    Column("active", Integer, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("parts", Integer, nullable=False),
+    Column("key_id", String(16), nullable=False, index=True),
+    ForeignKeyConstraint(["level", "owner_id"], ["pin_list.level", "pin_list.owner_id"], name="fk_list_revision"),
+)
+
+list_part = Table(
+    "list_part",
+    metadata,
+    Column("level", String(32), primary_key=True),
+    Column("owner_id", String(64), primary_key=True),
+    Column("revision", Integer, primary_key=True),
+    Column("part", Integer, primary_key=True),
+    Column("ciphertext", LargeBinary, nullable=False),
+    ForeignKeyConstraint(
+        ["level", "owner_id", "revision"],
+        ["list_revision.level", "list_revision.owner_id", "list_revision.revision"],
+        name="fk_list_part",
+    ),
+)
+
+# The feed, compacted: each thing that changed stands once, at the position of its latest change.
+change = Table(
+    "change",
+    metadata,
+    Column("kind", String(32), primary_key=True),
+    Column("id", String(128), primary_key=True),
+    Column("position", Integer, nullable=False, unique=True),
+    Column("committed_at", Float, nullable=False),
+)
+
+# One row. Updated last in a writer's transaction, so that positions become visible in order.
+feed = Table(
+    "feed",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("position", Integer, nullable=False),
+)
+
+# One row, from the first list on: the key that new revisions are encrypted under.
+key_in_use = Table(
+    "key_in_use",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("key_id", String(16), nullable=False),
+)
+
+daemon_state = Table(
+    "daemon_state",
+    metadata,
+    Column("id", String(200), primary_key=True),
+    Column("version", String(32), nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("applied_at", Float, nullable=False),
+    Column("seen_at", Float, nullable=False),
+)
+
+OWNER_KEYS: Final = {
+    Level.ORGANIZER: organizer.c.id,
+    Level.AUTHORIZATION_CODE: authorization_code.c.code,
+    Level.COMPANY: company.c.id,
+}
+"""Where the owners of each level are kept."""

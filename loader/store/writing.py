@@ -1,0 +1,205 @@
+"""What is written to the database, inside one transaction."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from sqlalchemy import Column, ColumnElement, Table, and_, bindparam, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from loader.errors import AlreadyExists, NotFound
+from loader.model import Change, DaemonState, Kind, ListRevision, Owner, Position, Revision, Switch
+from loader.store import tables as t
+
+KEPT_REVISIONS: Final = 20
+"""How many revisions of a list are kept, the one in force included."""
+
+_DAEMON_FORGOTTEN_AFTER: Final = 7 * 86400.0
+_BIND_LIMIT: Final = 500
+"""How many values one query is given; SQLite's smallest limit is 999."""
+
+
+class Writing:
+    """One transaction. What changed is put into the feed at its end, so that writers queue for a moment only."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+        self._changed: dict[tuple[Kind, str], None] = {}
+        self.changes: list[Change] = []
+        """What this transaction put into the feed, once it is finished."""
+
+    async def current_revision(self, owner: Owner) -> Revision | None:
+        """The revision in force of an owner's list, which nobody else can change until the transaction ends.
+
+        Raises NotFound if there is no such owner.
+        """
+        key = t.OWNER_KEYS[owner.level]
+        # The owner's row is locked, as the list may not have one yet.
+        locked = select(key).where(key == owner.id).with_for_update(key_share=True)
+        if (await self._connection.execute(locked)).first() is None:
+            raise NotFound(f"there is no {owner}")
+        query = select(t.pin_list.c.revision).where(_of(t.pin_list, owner))
+        revision = (await self._connection.execute(query)).scalar()
+        return None if revision is None else Revision(revision)
+
+    async def key_in_use(self) -> str | None:
+        """The ID of the key that revisions are to be encrypted under, until the transaction ends; None before any."""
+        query = select(t.key_in_use.c.key_id).with_for_update(read=True)
+        key_id: str | None = (await self._connection.execute(query)).scalar()
+        return key_id
+
+    async def use_key(self, key_id: str) -> None:
+        """Have new revisions encrypted under this key."""
+        updated = await self._connection.execute(update(t.key_in_use).values(key_id=key_id))
+        if updated.rowcount == 0:
+            await self._connection.execute(insert(t.key_in_use).values(id=1, key_id=key_id))
+
+    async def key_ids(self) -> set[str]:
+        """The IDs of the key in use and of all keys that kept revisions are encrypted under."""
+        rows = await self._connection.execute(select(t.list_revision.c.key_id).union(select(t.key_in_use.c.key_id)))
+        return set(rows.scalars())
+
+    async def put_list(self, listed: ListRevision, parts: Iterable[bytes]) -> None:
+        """Make this the revision in force of its owner's list, and forget revisions beyond those that are kept."""
+        owner = {"level": listed.owner.level.value, "owner_id": listed.owner.id}
+        where = _of(t.pin_list, listed.owner)
+        updated = await self._connection.execute(update(t.pin_list).where(where).values(revision=listed.revision))
+        if updated.rowcount == 0:
+            await self._connection.execute(insert(t.pin_list).values(**owner, revision=listed.revision))
+        await self._connection.execute(
+            insert(t.list_revision).values(
+                **owner,
+                revision=listed.revision,
+                created_at=listed.created_at,
+                created_by=listed.created_by,
+                source=listed.source,
+                entries=listed.entries,
+                active=listed.active,
+                size=listed.size,
+                parts=listed.parts,
+                key_id=listed.key_id,
+            )
+        )
+        # One statement a part, so that a large list is in memory once.
+        for part, ciphertext in enumerate(parts):
+            await self._connection.execute(
+                insert(t.list_part).values(**owner, revision=listed.revision, part=part, ciphertext=ciphertext)
+            )
+        for forgotten in (t.list_part, t.list_revision):
+            await self._connection.execute(
+                delete(forgotten).where(
+                    _of(forgotten, listed.owner), forgotten.c.revision <= listed.revision - KEPT_REVISIONS
+                )
+            )
+        self.changed(Kind.LIST, listed.owner.key)
+
+    async def seal_again(self, listed: ListRevision, key_id: str, seal: Callable[[int, bytes], bytes]) -> None:
+        """Put a kept revision under another key: `seal` gets each part's number and ciphertext, and gives the new one.
+
+        Its content stays, so the feed does not tell of it. Nothing is done if it is no longer kept under its old key.
+        """
+        revision = and_(
+            _of(t.list_revision, listed.owner),
+            t.list_revision.c.revision == listed.revision,
+            t.list_revision.c.key_id == listed.key_id,
+        )
+        updated = await self._connection.execute(update(t.list_revision).where(revision).values(key_id=key_id))
+        if updated.rowcount == 0:
+            return
+        for part in range(listed.parts):
+            where = and_(
+                _of(t.list_part, listed.owner),
+                t.list_part.c.revision == listed.revision,
+                t.list_part.c.part == part,
+            )
+            ciphertext = (await self._connection.execute(select(t.list_part.c.ciphertext).where(where))).scalar()
+            sealed = seal(part, ciphertext or b"")
+            await self._connection.execute(update(t.list_part).where(where).values(ciphertext=sealed))
+
+    async def add_switch(self, switch: Switch) -> None:
+        """Raises AlreadyExists."""
+        query = select(t.switch.c.id).where(t.switch.c.id == switch.id)
+        if (await self._connection.execute(query)).first() is not None:
+            raise AlreadyExists(f"there is already a switch {switch.id}")
+        await self._connection.execute(
+            insert(t.switch).values(id=switch.id, token_hash=switch.token_hash, created_at=switch.created_at)
+        )
+        self.changed(Kind.SWITCH, switch.id)
+
+    async def remove_switch(self, switch_id: str) -> None:
+        """Raises NotFound."""
+        removed = await self._connection.execute(delete(t.switch).where(t.switch.c.id == switch_id))
+        if removed.rowcount == 0:
+            raise NotFound(f"there is no switch {switch_id}")
+        self.changed(Kind.SWITCH, switch_id)
+
+    async def record_daemon(self, state: DaemonState) -> None:
+        """Keep what a daemon tells of itself, and forget daemons that have been silent for a week."""
+        values = {
+            "version": state.version,
+            "started_at": state.started_at,
+            "position": state.position,
+            "applied_at": state.applied_at,
+            "seen_at": state.seen_at,
+        }
+        known = t.daemon_state.c
+        updated = await self._connection.execute(update(t.daemon_state).where(known.id == state.id).values(**values))
+        if updated.rowcount == 0:
+            await self._connection.execute(insert(t.daemon_state).values(id=state.id, **values))
+            await self._connection.execute(
+                delete(t.daemon_state).where(known.seen_at < state.seen_at - _DAEMON_FORGOTTEN_AFTER)
+            )
+
+    async def rows(self, column: Column[Any], values: Iterable[str]) -> list[dict[str, Any]]:
+        """The rows of a table of the directory whose column has one of these values."""
+        wanted = list(values)
+        found: list[dict[str, Any]] = []
+        for at in range(0, len(wanted), _BIND_LIMIT):
+            query = select(column.table).where(column.in_(wanted[at : at + _BIND_LIMIT]))
+            found += [dict(row) for row in (await self._connection.execute(query)).mappings()]
+        return found
+
+    async def insert_rows(self, table: Table, rows: list[dict[str, Any]]) -> None:
+        """Put new rows into a table of the directory."""
+        if rows:
+            await self._connection.execute(insert(table), rows)
+
+    async def update_row(self, table: Table, key_value: str, values: dict[str, Any]) -> None:
+        """Change one row of a table of the directory."""
+        (key,) = table.primary_key
+        await self._connection.execute(update(table).where(key == key_value).values(**values))
+
+    def changed(self, kind: Kind, changed_id: str) -> None:
+        """Put this into the feed when the transaction ends."""
+        self._changed[kind, changed_id] = None
+
+    async def finish(self) -> None:
+        """Write the feed: the last thing that a transaction does."""
+        if not self._changed:
+            return
+        count = len(self._changed)
+        advanced = await self._connection.execute(
+            update(t.feed).values(position=t.feed.c.position + count).returning(t.feed.c.position)
+        )
+        first = advanced.scalar_one() - count + 1
+        now = time.time()
+        self.changes = [
+            Change(kind, changed_id, Position(position), now)
+            for position, (kind, changed_id) in enumerate(self._changed, first)
+        ]
+        told = [{"told_kind": change.kind.value, "told_id": change.id} for change in self.changes]
+        where = and_(t.change.c.kind == bindparam("told_kind"), t.change.c.id == bindparam("told_id"))
+        await self._connection.execute(delete(t.change).where(where), told)
+        await self._connection.execute(
+            insert(t.change),
+            [
+                {"kind": c.kind.value, "id": c.id, "position": c.position, "committed_at": c.committed_at}
+                for c in self.changes
+            ],
+        )
+
+
+def _of(table: Table, owner: Owner) -> ColumnElement[bool]:
+    return and_(table.c.level == owner.level.value, table.c.owner_id == owner.id)
