@@ -193,11 +193,11 @@ class Store:
                     yield _list_revision(row), row.ciphertext or b""
 
     async def counts(self) -> dict[str, int]:
-        """How many there are of what the directory holds, by table name."""
+        """How many there are of each: company, authorization_code, organizer, conference, user, switch."""
         async with self._reading() as connection:
             return {
-                counted.name: (await connection.execute(select(func.count()).select_from(counted))).scalar_one()
-                for counted in (t.company, t.authorization_code, t.organizer, t.conference, t.app_user, t.switch)
+                kind: (await connection.execute(select(func.count()).select_from(table))).scalar_one()
+                for kind, table in (*t.DIRECTORY.items(), ("switch", t.switch))
             }
 
     # What is written by itself

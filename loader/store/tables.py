@@ -172,3 +172,12 @@ OWNER_KEYS: Final = {
     Level.COMPANY: company.c.id,
 }
 """Where the owners of each level are kept."""
+
+DIRECTORY: Final = {
+    "company": company,
+    "authorization_code": authorization_code,
+    "organizer": organizer,
+    "conference": conference,
+    "user": app_user,
+}
+"""What the directory holds, by the words of the directory file, in an order in which it can be written."""

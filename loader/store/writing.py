@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Column, ColumnElement, Table, and_, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from loader.errors import AlreadyExists, NotFound
@@ -152,24 +152,32 @@ class Writing:
                 delete(t.daemon_state).where(known.seen_at < state.seen_at - _DAEMON_FORGOTTEN_AFTER)
             )
 
-    async def rows(self, column: Column[Any], values: Iterable[str]) -> list[dict[str, Any]]:
-        """The rows of a table of the directory whose column has one of these values."""
+    async def rows(self, kind: str, field: str, values: Iterable[str]) -> list[dict[str, Any]]:
+        """What the directory holds of a kind (see :data:`loader.store.tables.DIRECTORY`) with one of these values."""
+        table = t.DIRECTORY[kind]
         wanted = list(values)
         found: list[dict[str, Any]] = []
         for at in range(0, len(wanted), _BIND_LIMIT):
-            query = select(column.table).where(column.in_(wanted[at : at + _BIND_LIMIT]))
+            query = select(table).where(table.c[field].in_(wanted[at : at + _BIND_LIMIT]))
             found += [dict(row) for row in (await self._connection.execute(query)).mappings()]
         return found
 
-    async def insert_rows(self, table: Table, rows: list[dict[str, Any]]) -> None:
-        """Put new rows into a table of the directory."""
+    async def insert_rows(self, kind: str, rows: Sequence[dict[str, Any]]) -> None:
+        """Add to the directory: rows with all fields of the kind's table."""
         if rows:
-            await self._connection.execute(insert(table), rows)
+            await self._connection.execute(insert(t.DIRECTORY[kind]), rows)
 
-    async def update_row(self, table: Table, key_value: str, values: dict[str, Any]) -> None:
-        """Change one row of a table of the directory."""
+    async def update_rows(self, kind: str, rows: Sequence[dict[str, Any]]) -> None:
+        """Change what is in the directory: rows with all fields of the kind's table, found by their key."""
+        if not rows:
+            return
+        table = t.DIRECTORY[kind]
         (key,) = table.primary_key
-        await self._connection.execute(update(table).where(key == key_value).values(**values))
+        changes: dict[str, Any] = {
+            column.name: bindparam(f"new_{column.name}") for column in table.c if column is not key
+        }
+        statement = update(table).where(key == bindparam(f"new_{key.name}")).values(changes)
+        await self._connection.execute(statement, [{f"new_{name}": row[name] for name in row} for row in rows])
 
     def changed(self, kind: Kind, changed_id: str) -> None:
         """Put this into the feed when the transaction ends."""
