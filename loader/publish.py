@@ -46,20 +46,23 @@ class Published(msgspec.Struct, frozen=True):
 
 
 def diff(old: Iterable[Entry], new: Iterable[Entry]) -> Difference:
-    """What is different in `new`: entries are the same person's if they have the same PIN."""
-    before: dict[Pin, Entry] = {entry.pin: entry for entry in old}
-    added: list[Entry] = []
+    """What is different in `new`: entries are the same person's if they have the same PIN.
+
+    `old` may be an iterator: of it only what is no longer there is held.
+    """
+    added: dict[Pin, Entry] = {entry.pin: entry for entry in new}
     changed: list[Entry] = []
+    removed: list[Entry] = []
     unchanged = 0
-    for entry in new:
-        was = before.pop(entry.pin, None)
-        if was is None:
-            added.append(entry)
-        elif was == entry:
+    for entry in old:
+        becomes = added.pop(entry.pin, None)
+        if becomes is None:
+            removed.append(entry)
+        elif becomes == entry:
             unchanged += 1
         else:
-            changed.append(entry)
-    return Difference(tuple(added), tuple(changed), tuple(before.values()), unchanged)
+            changed.append(becomes)
+    return Difference(tuple(added.values()), tuple(changed), tuple(removed), unchanged)
 
 
 async def publish(

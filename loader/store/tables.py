@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Float,
@@ -108,7 +109,7 @@ list_revision = Table(
     Column("source", String(32), nullable=False),
     Column("entries", Integer, nullable=False),
     Column("active", Integer, nullable=False),
-    Column("size", Integer, nullable=False),
+    Column("size", BigInteger, nullable=False),
     Column("parts", Integer, nullable=False),
     Column("key_id", String(16), nullable=False, index=True),
     ForeignKeyConstraint(["level", "owner_id"], ["pin_list.level", "pin_list.owner_id"], name="fk_list_revision"),
