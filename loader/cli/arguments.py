@@ -1,0 +1,131 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from loader.errors import InvalidValue
+from loader.model import parse_identifier
+
+LANGUAGES = ("en", "fr", "de", "ja")
+
+_DESCRIPTION = """\
+Keep PIN lists, and all that belongs to them.
+
+exit status: 0 done; 1 refused, not found or not available now; 2 a wrong call or wrong settings.
+In a pipe, tables are lines whose fields are parted by tabs."""
+_LOOKUP = """\
+Tell how a PIN is answered, and how that comes about, list by list. It is 0 for any answer.
+Give - for the PIN to have it read from standard input, so that it stands in no shell history."""
+_CHECK = """\
+Tell all that is wrong with a list file. It is 0 without errors, 1 with errors, 2 if the file cannot be read."""
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Descriptions keep their lines."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line. `--config` may stand before or after the command."""
+    top = _parser(argparse.ArgumentParser, prog="rollcall", description=_DESCRIPTION)
+    top.set_defaults(config=None)
+    top.add_argument("--version", action="version", version=f"%(prog)s {version('rollcall')}")
+    commands = top.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", parser_class=argparse.ArgumentParser
+    )
+    _add(commands.add_parser, "init", "create or migrate the database, and make the key file if there is none")
+    _add_directory(commands.add_parser)
+    _add_lists(commands.add_parser)
+    _add_switch(commands.add_parser)
+    look_up = _add(commands.add_parser, "lookup", "how a PIN is answered, list by list", _LOOKUP)
+    look_up.add_argument("passcode", metavar="PASSCODE")
+    look_up.add_argument("pin", metavar="PIN", help="the PIN, or - to read it from standard input")
+    status = _add(commands.add_parser, "status", "revisions, sizes, and which daemons have applied what")
+    _add_format(status)
+    key = _add(commands.add_parser, "key", "the keys that lists are encrypted under")
+    actions = key.add_subparsers(dest="action", required=True, metavar="ACTION")
+    _add(actions.add_parser, "rotate", "encrypt all lists under a new key; can be stopped and run again")
+    return top
+
+
+def _add_directory(add: Callable[..., argparse.ArgumentParser]) -> None:
+    directory = _add(add, "directory", "companies, codes, organizers, conferences, users")
+    actions = directory.add_subparsers(dest="action", required=True, metavar="ACTION")
+    apply = _add(actions.add_parser, "apply", "bring the database to what a file says; all or nothing")
+    apply.add_argument("file", metavar="FILE", help="a .toml or .json file, or - for JSON from standard input")
+
+
+def _add_lists(add: Callable[..., argparse.ArgumentParser]) -> None:
+    check = _add(add, "check", "tell all that is wrong with a list file", _CHECK)
+    _add_file(check)
+    _add_format(check)
+    import_ = _add(add, "import", "check a list file and put it in force in place of the owner's list")
+    _add_file(import_)
+    _add_owner(import_)
+    import_.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
+    export = _add(add, "export", "write the list in force as a file that can be imported again")
+    _add_owner(export)
+    export.add_argument(
+        "--output", metavar="FILE", type=Path, help="a .csv or .xlsx file; standard output (CSV) if left out"
+    )
+    _add(add, "template", "the header line of a list file")
+
+
+def _add_switch(add: Callable[..., argparse.ArgumentParser]) -> None:
+    switch = _add(add, "switch", "the telephone systems that may ask")
+    actions = switch.add_subparsers(dest="action", required=True, metavar="ACTION")
+    new = _add(actions.add_parser, "add", "make a switch's token, and print it this once")
+    new.add_argument("name", metavar="NAME", type=_identifier)
+    _add(actions.add_parser, "list", "the switches, and since when")
+    remove = _add(actions.add_parser, "remove", "forget a switch: its token is refused from now on")
+    remove.add_argument("name", metavar="NAME")
+
+
+def _add(
+    add: Callable[..., argparse.ArgumentParser], name: str, summary: str, description: str | None = None
+) -> argparse.ArgumentParser:
+    return _parser(add, name, help=summary, description=description or f"{summary[0].upper()}{summary[1:]}.")
+
+
+def _parser(make: Callable[..., argparse.ArgumentParser], *args: str, **kwargs: Any) -> argparse.ArgumentParser:
+    made = make(*args, formatter_class=_Help, allow_abbrev=False, **kwargs)
+    made.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        # A default here would hide what was given before the command.
+        default=argparse.SUPPRESS,
+        help="the settings (default: what ROLLCALL_CONFIG names, if anything)",
+    )
+    return made
+
+
+def _add_file(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", metavar="FILE", type=Path, help="a list file; its name ends in .csv")
+    command.add_argument(
+        "--limits", choices=("web", "none"), default="none", help="refuse what the web refuses as too large (none)"
+    )
+    command.add_argument("--lang", choices=LANGUAGES, default="en", help="the language of the messages (en)")
+    command.add_argument("--restore-zeros", action="store_true", help="give PINs back the leading zeros they have lost")
+
+
+def _add_format(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--format", choices=("text", "json"), default="text", help="text (the default) or JSON")
+
+
+def _add_owner(command: argparse.ArgumentParser) -> None:
+    owner = command.add_mutually_exclusive_group(required=True)
+    owner.add_argument("--organizer", metavar="ID", help="the list of an organizer")
+    owner.add_argument("--authorization-code", metavar="CODE", help="the list of an authorization code")
+    owner.add_argument("--company", metavar="ID", help="the list of a company")
+
+
+def _identifier(text: str) -> str:
+    try:
+        return parse_identifier(text)
+    except InvalidValue as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
