@@ -77,6 +77,8 @@ def configure_logs(
     for name in _SILENT:
         logging.getLogger(name).disabled = True
     logging.captureWarnings(capture=True)
+    # A log that cannot be written would be told of by printing what it was to hold.
+    logging.raiseExceptions = False
 
 
 def without_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

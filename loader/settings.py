@@ -156,6 +156,8 @@ def _overlay(values: dict[str, Any], origins: dict[tuple[str, ...], str], enviro
         else:
             table[key[-1]] = text
             origins[key] = name
+            for depth in range(1, len(key)):
+                origins.setdefault(key[:depth], name)
 
 
 def _convert(
