@@ -23,7 +23,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         case "init":
             asyncio.run(_init(settings))
         case "directory":
-            asyncio.run(_apply(settings, args.file))
+            text, is_json = _read(args.file)
+            asyncio.run(_apply(settings, args.file, text, is_json=is_json))
         case _:
             asyncio.run(_rotate(settings))
     return DONE
@@ -60,8 +61,7 @@ def _make_key_file(file: Path, needed: set[str]) -> str:
     return f"key file {file}: made; keep a copy, and not beside the database: without it the lists are lost"
 
 
-async def _apply(settings: Settings, name: str) -> None:
-    text, is_json = _read(name)
+async def _apply(settings: Settings, name: str, text: bytes, *, is_json: bool) -> None:
     try:
         directory = parse_directory(text, format="json" if is_json else "toml")
         async with open_store(settings.database.url) as store:
@@ -77,6 +77,7 @@ async def _apply(settings: Settings, name: str) -> None:
 
 def _read(name: str) -> tuple[bytes, bool]:
     """The directory file, and whether it is JSON rather than TOML."""
+    # Not within asyncio, which would have Ctrl-C wait for the end of the file.
     if name == "-":
         return sys.stdin.buffer.read(), True
     file = Path(name)
