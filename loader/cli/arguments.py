@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from loader.errors import InvalidValue
 from loader.model import parse_identifier
 
-LANGUAGES = ("en", "fr", "de", "ja")
+LANGUAGES: Final = ("en", "fr", "de", "ja")
 
 _DESCRIPTION = """\
 Keep PIN lists, and all that belongs to them.
@@ -29,11 +29,21 @@ class _Help(argparse.RawDescriptionHelpFormatter):
     """Descriptions keep their lines."""
 
 
+class _Version(argparse.Action):
+    """As argparse's own, but the version is looked up when it is asked for: that takes long."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version  # noqa: PLC0415
+
+        sys.stdout.write(f"rollcall {version('rollcall')}\n")
+        parser.exit()
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser of the whole command line. `--config` may stand before or after the command."""
     top = _parser(argparse.ArgumentParser, prog="rollcall", description=_DESCRIPTION)
     top.set_defaults(config=None)
-    top.add_argument("--version", action="version", version=f"%(prog)s {version('rollcall')}")
+    top.add_argument("--version", action=_Version, nargs=0, help="show the version of the program, and end")
     commands = top.add_subparsers(
         dest="command", required=True, metavar="COMMAND", parser_class=argparse.ArgumentParser
     )

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,11 @@ def test_help_tells_what_there_is(run: Callable[..., tuple[int, str, str]], call
     assert status == 0
     for word in (first, *words):
         assert word in out
+
+
+def test_the_version_is_that_of_the_package(run: Callable[..., tuple[int, str, str]]) -> None:
+    """--version prints one line."""
+    assert run("--version") == (0, f"rollcall {version('rollcall')}\n", "")
 
 
 @pytest.mark.parametrize("call", ["--config x.toml status", "status --config x.toml", "switch --config x.toml list"])
