@@ -59,6 +59,16 @@ class Owner(NamedTuple):
     def __str__(self) -> str:
         return f"{self.level.value.replace('_', ' ')} {self.id}"
 
+    @property
+    def key(self) -> str:
+        """The owner in one word, such as `organizer:alicia`."""
+        return f"{self.level.value}:{self.id}"
+
+    @classmethod
+    def from_key(cls, key: str) -> Owner:
+        level, _, owner_id = key.partition(":")
+        return cls(Level(level), owner_id)
+
 
 class Participant(msgspec.Struct, frozen=True, gc=False):
     """Who a caller is: the fields of an entry that a switch is told. Each is at most 200 characters."""
@@ -100,6 +110,62 @@ class Conference(msgspec.Struct, frozen=True, gc=False):
     organizer: str
     pin_entry: bool
     owners: tuple[Owner, ...]
+
+
+class ListRevision(msgspec.Struct, frozen=True, gc=False):
+    """One kept revision of a list, without its entries.
+
+    ``created_at`` is in seconds since 1970 UTC, ``created_by`` names a user or `cli:` and a system user, ``source``
+    is one of `import`, `upload`, `edit`, `restore`. The block has ``size`` bytes and is stored in ``parts``.
+    """
+
+    owner: Owner
+    revision: Revision
+    created_at: float
+    created_by: str
+    source: str
+    entries: int
+    active: int
+    size: int
+    parts: int
+    key_id: str
+
+
+class Kind(StrEnum):
+    """What the feed of changes tells of."""
+
+    LIST = "list"
+    CONFERENCE = "conference"
+    ORGANIZER = "organizer"
+    SWITCH = "switch"
+
+
+class Change(msgspec.Struct, frozen=True, gc=False):
+    """Something is no longer as it was: it changed, came, or went. ``committed_at`` is in seconds since 1970 UTC."""
+
+    kind: Kind
+    id: str
+    position: Position
+    committed_at: float
+
+
+class Switch(msgspec.Struct, frozen=True, gc=False):
+    """A telephone system that asks. Of its token only the SHA-256 is kept."""
+
+    id: str
+    token_hash: bytes
+    created_at: float
+
+
+class DaemonState(msgspec.Struct, frozen=True, gc=False):
+    """What a daemon has told of itself. Times are in seconds since 1970 UTC."""
+
+    id: str
+    version: str
+    started_at: float
+    position: Position
+    applied_at: float
+    seen_at: float
 
 
 def parse_pin(text: str) -> Pin:

@@ -1,9 +1,12 @@
 """How the tool is called, and how it ends."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import termios
+import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -125,14 +128,20 @@ def test_a_reader_that_goes_away_is_no_error(folder: Path, write: Callable[..., 
 
 def test_ctrl_c_ends_it_without_a_traceback(folder: Path) -> None:
     """SIGINT ends in status 130, and nothing is said."""
-    process = subprocess.Popen(
-        [_ROLLCALL, "directory", "apply", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert process.stdin is not None
-    # More than a pipe holds: when it is written, the command is reading.
-    process.stdin.write(b" " * 200_000)
-    process.stdin.flush()
-    process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 130
-    out, err = process.communicate()
-    assert (out, err) == (b"", b"")
+    call = [_ROLLCALL, "directory", "apply", "-"]
+    with subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        # More than a pipe holds: when it is written, and read, the command waits for more.
+        process.stdin.write(b" " * 200_000)
+        process.stdin.flush()
+        while unread(process.stdin.fileno()):
+            time.sleep(0.01)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, err) == (130, b"", b"")
+
+
+def unread(pipe: int) -> int:
+    """How many bytes in a pipe nobody has read yet."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4), sys.byteorder)
