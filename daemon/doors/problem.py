@@ -23,7 +23,7 @@ TITLES: Final = {
 MEDIA_TYPE: Final = "application/problem+json"
 
 
-class Problem(Exception):  # noqa: N818 - the word of RFC 9457
+class Problem(Exception):
     """A request is refused. `errors` says by field what is wrong; no text repeats what was sent.
 
     `close` is set where the rest of the request cannot be read, so that the connection is of no more use.

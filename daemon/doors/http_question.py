@@ -1,0 +1,95 @@
+"""What a switch sends becomes a question, or is told, field by field, what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Final
+from urllib.parse import parse_qsl
+
+import msgspec
+from msgspec import Meta
+
+from daemon.doors.problem import Problem
+from loader.index import Question
+
+MAX_KEYED: Final = 32
+"""Characters that a caller may key."""
+MAX_TOLD: Final = 128
+"""Characters of what a switch tells of a call."""
+
+_LIMITS: Final = {"passcode": MAX_KEYED, "pin": MAX_KEYED, "call_id": MAX_TOLD, "caller": MAX_TOLD}
+_REQUIRED: Final = ("passcode", "pin")
+
+
+class _Asked(Question, frozen=True, gc=False):
+    """A question with its limits, so that the decoder checks them."""
+
+    passcode: Annotated[str, Meta(max_length=MAX_KEYED)]
+    pin: Annotated[str, Meta(max_length=MAX_KEYED)]
+    call_id: Annotated[str, Meta(max_length=MAX_TOLD)] | None = None
+    caller: Annotated[str, Meta(max_length=MAX_TOLD)] | None = None
+
+
+_decode: Final = msgspec.json.Decoder(_Asked).decode
+
+
+def from_json(body: bytes) -> Question:
+    """Raises Problem."""
+    try:
+        return _decode(body)
+    except msgspec.ValidationError:
+        return _checked(_object(body))
+    except (msgspec.DecodeError, RecursionError):
+        raise _not("JSON") from None
+
+
+def from_form(body: bytes) -> Question:
+    """Raises Problem."""
+    try:
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        raise _not("a form") from None
+    fields: dict[str, Any] = {}
+    for name, value in pairs:
+        fields[name] = value if name not in fields else _Twice
+    return _checked(fields)
+
+
+READERS: Final[Mapping[str, Callable[[bytes], Question]]] = {
+    "application/json": from_json,
+    "application/x-www-form-urlencoded": from_form,
+}
+"""What reads a body of each media type."""
+
+
+class _Twice:
+    """Stands for the values of a field that was sent more than once."""
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    decoded = msgspec.json.decode(body)
+    if not isinstance(decoded, dict):
+        raise Problem(400, "The body is not a JSON object.")
+    return decoded
+
+
+def _not(form: str) -> Problem:
+    return Problem(400, f"The body is not {form} in UTF-8.")
+
+
+def _checked(fields: Mapping[str, Any]) -> Question:
+    errors: dict[str, str] = {}
+    for name, limit in _LIMITS.items():
+        value = fields.get(name)
+        if value is None:
+            if name in _REQUIRED:
+                errors[name] = "is missing" if name not in fields else "must be a string"
+        elif value is _Twice:
+            errors[name] = "stands more than once"
+        elif not isinstance(value, str):
+            errors[name] = "must be a string"
+        elif len(value) > limit:
+            errors[name] = f"has more than {limit} characters"
+    if errors:
+        raise Problem(400, "The question is malformed.", errors=errors)
+    return Question(fields["passcode"], fields["pin"], fields.get("call_id"), fields.get("caller"))
