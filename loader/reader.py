@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from mmap import mmap
 from typing import Final
@@ -53,7 +53,7 @@ async def read_block(store: Store, keyring: Keyring, listed: ListRevision) -> Bl
 
 async def read_lists(
     store: Store, keyring: Keyring
-) -> AsyncIterator[tuple[ListRevision, Block | BlockError | KeyFileError]]:
+) -> AsyncGenerator[tuple[ListRevision, Block | BlockError | KeyFileError]]:
     """Every list in force, or why it cannot be opened: one bad list does not keep the others out of force.
 
     Raises DatabaseUnavailable.

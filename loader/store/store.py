@@ -217,6 +217,11 @@ class Store:
         async with self.writing() as writing:
             await writing.record_daemon(state)
 
+    async def forget_daemon(self, daemon_id: str) -> None:
+        """A daemon has ended on purpose: `daemons` no longer tells of it."""
+        async with self.writing() as writing:
+            await writing.forget_daemon(daemon_id)
+
 
 @asynccontextmanager
 async def open_store(url: str, *, writable: bool = True) -> AsyncGenerator[Store]:

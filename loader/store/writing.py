@@ -152,6 +152,10 @@ class Writing:
                 delete(t.daemon_state).where(known.seen_at < state.seen_at - _DAEMON_FORGOTTEN_AFTER)
             )
 
+    async def forget_daemon(self, daemon_id: str) -> None:
+        """A daemon has ended on purpose: nothing is in force there any more."""
+        await self._connection.execute(delete(t.daemon_state).where(t.daemon_state.c.id == daemon_id))
+
     async def rows(self, kind: str, field: str, values: Iterable[str]) -> list[dict[str, Any]]:
         """What the directory holds of a kind (see :data:`loader.store.tables.DIRECTORY`) with one of these values."""
         table = t.DIRECTORY[kind]

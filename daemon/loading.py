@@ -1,0 +1,64 @@
+"""All that is in the database becomes one index: at the start, and when the feed of changes has gone back."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager
+
+import msgspec
+
+from daemon.pace import Pace
+from loader.compiled import Block
+from loader.errors import BlockError, KeyFileError
+from loader.index import Index
+from loader.keyring import Keyring
+from loader.model import Conference, ListRevision, Owner, Position, Switch
+from loader.reader import read_lists
+from loader.store import Store
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """What was read, as of `position` or later. `unopened` are the lists that cannot be decrypted, and why."""
+
+    position: Position
+    switches: list[Switch]
+    index: Index
+    unopened: dict[Owner, tuple[ListRevision, BlockError | KeyFileError]]
+
+
+async def load_all(store: Store, keyring: Keyring) -> Loaded:
+    """Read everything; the event loop runs in between. Raises DatabaseUnavailable."""
+    pace = Pace()
+    with _without_collections():
+        # First, so that what changes meanwhile is told by the feed once more.
+        position = await store.position()
+        switches = await store.switches()
+        conferences: dict[str, Conference] = {}
+        passcodes: dict[str, str] = {}
+        async with aclosing(store.conferences()) as stream:
+            async for conference in stream:
+                conferences[conference.passcode] = conference
+                passcodes[conference.id] = conference.passcode
+                await pace()
+        lists: dict[Owner, Block] = {}
+        unopened: dict[Owner, tuple[ListRevision, BlockError | KeyFileError]] = {}
+        async with aclosing(read_lists(store, keyring)) as opened:
+            async for listed, result in opened:
+                if isinstance(result, Block):
+                    lists[listed.owner] = result
+                else:
+                    unopened[listed.owner] = listed, result
+                await pace()
+        return Loaded(position, switches, Index(conferences, passcodes, lists), unopened)
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """What is loaded lives long: a collector that walked through all of it would hold the lookups up."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
