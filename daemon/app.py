@@ -1,0 +1,158 @@
+"""The composition root of the daemon: everything is made and tied together here."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+import socket
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from daemon.doors.http import DOOR, HttpDoor
+from daemon.doors.http_server import HttpServer
+from daemon.doors.openapi import document
+from daemon.health import Health
+from daemon.live import Live
+from daemon.metrics import Metrics
+from daemon.ops import DOOR as OPERATIONS
+from daemon.ops import Operations
+from daemon.presence import Presence
+from daemon.reload import Follower
+from daemon.rereading import needing_restart
+from daemon.verify import Verifier
+from loader.errors import DatabaseUnavailable, KeyFileError, RollcallError, SettingsError
+from loader.keyring import Keyring
+from loader.logs import configure_logs
+from loader.settings import Settings
+from loader.store import open_store, sqlite_file
+
+log = structlog.get_logger(__name__)
+
+_BACKLOG: Final = 1024
+"""Connections that may wait to be accepted: a thousand callers may join in the same second."""
+_TRY_AGAIN: Final = 1.0
+"""Seconds between two tries to read the database at the start."""
+_OPERATIONS_TIMEOUT: Final = 1.0
+"""Seconds that the operations port has to finish what it was asked."""
+
+
+class PortError(RollcallError):
+    """An address that the daemon is to listen on cannot be had."""
+
+
+class Daemon:
+    """One daemon. `read_settings` reads the settings again, on SIGHUP. Raises KeyFileError."""
+
+    def __init__(self, settings: Settings, read_settings: Callable[[], Settings]) -> None:
+        self._settings = settings
+        self._read_settings = read_settings
+        self._version = version("rollcall")
+        self._keyring = Keyring.load(Path(settings.key.file))
+        self._live = Live()
+        self._health = Health(settings.daemon.stale_after)
+        self._metrics = Metrics(self._version)
+        self._metrics.database_up.set_function(lambda: float(self._health.database_up(time.monotonic())))
+        self._follower: Follower | None = None
+
+    async def run(self) -> None:
+        """Answer switches until SIGTERM or SIGINT, then finish what is under way.
+
+        Raises PortError, KeyFileError, DatabaseError: what cannot mend itself while the daemon waits.
+        """
+        loop = asyncio.get_running_loop()
+        stopping = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, self._read_again)
+        settings, refusals = self._settings.daemon, self._metrics.refusals
+        verifier = Verifier(self._live, self._metrics.tally(DOOR))
+        door = HttpServer(
+            HttpDoor(self._live, verifier, refusals(DOOR), document(self._version)),
+            refusals(DOOR),
+            drain_timeout=lambda: self._settings.daemon.drain_timeout,
+        )
+        operations = HttpServer(
+            Operations(self._health, self._metrics.registry),
+            refusals(OPERATIONS),
+            drain_timeout=lambda: _OPERATIONS_TIMEOUT,
+        )
+        async with (
+            _listening(operations, "ops_port", settings.ops_host, settings.ops_port) as ops_port,
+            _listening(door, "port", settings.host, settings.port) as port,
+        ):
+            log.info("listening", host=settings.host, port=port, ops_port=ops_port, version=self._version)
+            following = asyncio.create_task(self._follow(f"{socket.gethostname()}:{port}"))
+            stopped = asyncio.create_task(stopping.wait())
+            await asyncio.wait((following, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if following.done():
+                following.result()
+            log.info("draining")
+            self._health.draining = True
+        following.cancel()
+        await asyncio.wait((following,))
+        log.info("stopped")
+
+    async def _follow(self, daemon_id: str) -> None:
+        while True:
+            try:
+                async with open_store(self._settings.database.url) as store:
+                    self._follower = follower = Follower(
+                        store,
+                        self._keyring,
+                        self._live,
+                        self._health,
+                        self._metrics,
+                        interval=self._settings.daemon.poll_interval,
+                        database_file=sqlite_file(self._settings.database.url),
+                    )
+                    presence = Presence(store, daemon_id, self._version, follower)
+                    await follower.load()
+                    async with asyncio.TaskGroup() as tasks, presence.until_left():
+                        tasks.create_task(presence.tell())
+                        await follower.follow()
+            except DatabaseUnavailable as error:
+                self._health.problem = str(error)
+                log.error("database_unavailable", problem=str(error))
+            await asyncio.sleep(_TRY_AGAIN)
+
+    def _read_again(self) -> None:
+        """Read settings and key file again; what is wrong leaves all as it was."""
+        try:
+            new = self._read_settings()
+            keyring = Keyring.load(Path(new.key.file))
+        except (SettingsError, KeyFileError) as error:
+            self._metrics.settings_failures.inc()
+            log.error("settings_refused", problems=str(error).splitlines())
+            return
+        configure_logs(new.logs.format, new.logs.level)
+        log.info("settings_read", need_restart=needing_restart(self._settings, new))
+        self._settings = new
+        self._keyring = keyring
+        self._health.stale_after = new.daemon.stale_after
+        if self._follower is not None:
+            self._follower.interval = new.daemon.poll_interval
+            self._follower.keyring = keyring
+
+
+@asynccontextmanager
+async def _listening(server: HttpServer, setting: str, host: str, port: int) -> AsyncGenerator[int]:
+    """Listen, and drain at the end; the port, which the system has chosen if it was 0. Raises PortError."""
+    runner = web.ServerRunner(server)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()
+        except OSError as error:
+            why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror or error}"
+            raise PortError(f"daemon.{setting}: port {port} on {host} {why}") from None
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,37 @@
+"""Settings that were read again while the daemon runs."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from loader.settings import Settings
+
+_AT_ONCE: Final = frozenset(
+    (
+        "daemon.poll_interval",
+        "daemon.stale_after",
+        "daemon.drain_timeout",
+        "key.file",
+        "logs.format",
+        "logs.level",
+    )
+)
+_OTHERS: Final = frozenset(("admin", "lists"))
+"""Sections that the daemon does not read."""
+
+
+def needing_restart(old: Settings, new: Settings) -> list[str]:
+    """The names of the settings that differ, and that the daemon reads only when it starts."""
+    before, after = _flat(old), _flat(new)
+    return sorted(name for name in after if after[name] != before.get(name) and name not in _AT_ONCE)
+
+
+def _flat(settings: Settings) -> dict[str, object]:
+    return {
+        f"{section}.{name}": value
+        for section in settings.__struct_fields__
+        if section not in _OTHERS
+        for name, value in msgspec.structs.asdict(getattr(settings, section)).items()
+    }

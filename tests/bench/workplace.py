@@ -1,0 +1,112 @@
+"""A folder with a database of its own, and the real programs run in it as processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+_PROGRAMS: Final = Path(sys.executable).parent
+_PATIENCE: Final = 120.0
+_PASSCODE: Final = "7784321"
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Workplace:
+    """One company, one organizer with one conference, and a switch."""
+
+    passcode = _PASSCODE
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment: Mapping[str, str] = {
+            **os.environ,
+            "ROLLCALL_DATABASE__URL": f"sqlite:///{folder / 'rollcall.db'}",
+            "ROLLCALL_KEY__FILE": str(folder / "rollcall.key"),
+        }
+        conference = {"id": "C-1", "title": "Bench", "passcode": _PASSCODE, "pin_entry": True}
+        organizer = {"id": "ann", "name": "Ann", "email": "ann@example.com", "authorization_code": "1"}
+        company = {
+            "id": "bench",
+            "name": "Bench",
+            "authorization_code": [{"code": "1", "label": "ONE"}],
+            "organizer": [{**organizer, "conference": [conference]}],
+        }
+        directory = folder / "directory.json"
+        directory.write_text(json.dumps({"company": [company]}))
+        self.rollcall("init")
+        self.rollcall("directory", "apply", str(directory))
+        self.token = self.rollcall("switch", "add", "bench").split()[-1]
+
+    def rollcall(self, *arguments: str) -> str:
+        """Run the tool; its standard output."""
+        return subprocess.run(
+            [_PROGRAMS / "rollcall", *arguments], env=self.environment, check=True, capture_output=True, text=True
+        ).stdout
+
+    def timed(self, *arguments: str) -> float:
+        """Seconds that the tool takes as a whole process, from start to end."""
+        begun = time.perf_counter()
+        self.rollcall(*arguments)
+        return time.perf_counter() - begun
+
+    @contextmanager
+    def daemon(self) -> Iterator[Daemon]:
+        """The real daemon, ready; ended with SIGTERM."""
+        ports = free_port(), free_port()
+        environment = {
+            **self.environment,
+            "ROLLCALL_DAEMON__PORT": str(ports[0]),
+            "ROLLCALL_DAEMON__OPS_PORT": str(ports[1]),
+            "ROLLCALL_LOGS__FORMAT": "json",
+        }
+        begun = time.perf_counter()
+        with (self.folder / "daemon.log").open("a") as log:
+            process = subprocess.Popen([_PROGRAMS / "rollcall-daemon"], env=environment, stdout=log, stderr=log)
+        try:
+            while not _is_ready(ports[1]):
+                if process.poll() is not None or time.perf_counter() - begun > _PATIENCE:
+                    raise RuntimeError((self.folder / "daemon.log").read_text())
+                time.sleep(0.01)
+            yield Daemon(process.pid, ports[0], ports[1], time.perf_counter() - begun)
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+class Daemon:
+    """A running daemon: its process, its ports, and the seconds from its start until it was ready."""
+
+    def __init__(self, pid: int, port: int, ops_port: int, seconds_to_ready: float) -> None:
+        self.pid, self.port, self.ops_port, self.seconds_to_ready = pid, port, ops_port, seconds_to_ready
+
+    @property
+    def memory(self) -> int:
+        """Bytes of resident memory."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+        raise RuntimeError("the daemon is gone")
+
+
+def _is_ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
