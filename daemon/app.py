@@ -74,13 +74,16 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._read_again)
         settings, refusals = self._settings.daemon, self._metrics.refusals
         verifier = Verifier(self._live, self._metrics.tally(DOOR))
+        http = HttpDoor(self._live, verifier, document(self._version))
         door = HttpServer(
-            HttpDoor(self._live, verifier, refusals(DOOR), document(self._version)),
+            http.gets,
             refusals(DOOR),
+            posts=http.posts,
+            at_once=settings.at_once,
             drain_timeout=lambda: self._settings.daemon.drain_timeout,
         )
         operations = HttpServer(
-            Operations(self._health, self._metrics.registry),
+            Operations(self._health, self._metrics.registry).gets,
             refusals(OPERATIONS),
             drain_timeout=lambda: _OPERATIONS_TIMEOUT,
         )

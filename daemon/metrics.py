@@ -61,6 +61,9 @@ class Metrics:
         self._commit_to_force_last = Gauge(
             "rollcall_commit_to_force_last_seconds", "The same, of the last change.", registry=registry
         )
+        self.loads = Counter(
+            "rollcall_loads", "How often the whole database was read and put in force.", registry=registry
+        )
         self.reload_failures = Counter(
             "rollcall_reload_failures", "Lists or databases that could not be read again.", registry=registry
         )

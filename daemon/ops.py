@@ -6,11 +6,9 @@ import time
 from typing import Final
 
 import msgspec
-from aiohttp import hdrs, web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from daemon.doors.http_server import Reply, head
-from daemon.doors.problem import Problem
+from daemon.doors.http_reply import Get, Headers, Reply, head
 from daemon.health import Health
 
 DOOR: Final = "operations"
@@ -23,21 +21,22 @@ _UP: Final = Reply(head(200, _JSON), b'{"up":true}')
 
 
 class Operations:
-    """Answers those who run the daemon: call it with each request."""
+    """Answers those who run the daemon."""
 
     def __init__(self, health: Health, registry: CollectorRegistry) -> None:
         self._health = health
         self._registry = registry
 
-    async def __call__(self, request: web.BaseRequest) -> Reply:
-        """Raises Problem."""
-        if request.path not in ("/metrics", "/healthz", "/readyz"):
-            raise Problem(404, "There are /metrics, /healthz and /readyz.")
-        if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
-            raise Problem(405, "This address is for GET.", headers={hdrs.ALLOW: "GET, HEAD"})
-        if request.path == "/healthz":
-            return _UP
-        if request.path == "/readyz":
-            readiness = self._health.readiness(time.monotonic())
-            return Reply(_READINESS_HEAD[readiness.ready], msgspec.json.encode(readiness))
+    def gets(self, path: str) -> Get | None:
+        """What answers this path."""
+        return {"/metrics": self._metrics, "/healthz": self._up, "/readyz": self._ready}.get(path)
+
+    def _up(self, _headers: Headers) -> Reply:
+        return _UP
+
+    def _ready(self, _headers: Headers) -> Reply:
+        readiness = self._health.readiness(time.monotonic())
+        return Reply(_READINESS_HEAD[readiness.ready], msgspec.json.encode(readiness))
+
+    def _metrics(self, _headers: Headers) -> Reply:
         return Reply(_METRICS_HEAD, generate_latest(self._registry))

@@ -171,6 +171,7 @@ class Follower:
         self._metrics.index_entries.set(entries)
         self._metrics.index_bytes.set(size)
         self._came_in_force(())
+        self._metrics.loads.inc()
 
     # What changed
 

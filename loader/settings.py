@@ -56,6 +56,8 @@ class Daemon(_Section, frozen=True):
     """Seconds without a successful look at the feed after which `/readyz` says so."""
     drain_timeout: Seconds = 10.0
     """Seconds that requests under way have to finish after SIGTERM."""
+    at_once: bool = True
+    """Whether plain questions are answered where they are parsed; off, each waits for its connection's task."""
 
 
 class Admin(_Section, frozen=True):

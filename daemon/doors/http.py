@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from time import perf_counter
-from typing import Final, TypeAlias
+from typing import Final
 
-import structlog
-from aiohttp import hdrs, web
+from aiohttp import hdrs
 
 from daemon.doors.http_answer import as_json, as_text, conference_as_json
 from daemon.doors.http_question import READERS
-from daemon.doors.http_server import Refused, Reply, head, read_body, unexpected
+from daemon.doors.http_reply import Get, Headers, Post, Reply, head, problem_reply
 from daemon.doors.problem import Problem
 from daemon.live import Live
 from daemon.verify import Verification, Verifier
 
-log = structlog.get_logger(__name__)
-
 DOOR: Final = "http"
 """The door's name in metrics."""
 
-_VERIFY: Final = "/v1/verify"
-_VERIFY_TEXT: Final = "/v1/verify.txt"
 _CONFERENCES: Final = "/v1/conferences/"
 _OPENAPI: Final = "/openapi.json"
 
@@ -32,100 +28,75 @@ _JSON_HEAD: Final = head(200, _JSON)
 _TEXT: Final = "text/plain; charset=utf-8"
 _TEXT_HEAD: Final = head(200, _TEXT)
 
-_ALLOWED: Final = {hdrs.METH_GET: "GET, HEAD", hdrs.METH_POST: "POST"}
-
-_Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[Reply]]
-
 
 class HttpDoor:
-    """Answers the requests of switches: call it with each. `description` is what `/openapi.json` answers."""
+    """Answers the requests of switches. `description` is what `/openapi.json` answers."""
 
-    def __init__(self, live: Live, verifier: Verifier, refused: Refused, description: bytes) -> None:
+    def __init__(self, live: Live, verifier: Verifier, description: bytes) -> None:
         self._live = live
         self._verify = verifier.verify
-        self._refused = refused
         self._description = Reply(_JSON_HEAD, description)
-        self._routes: Mapping[str, tuple[str, _Handler]] = {
-            _VERIFY: (hdrs.METH_POST, self._verify_json),
-            _VERIFY_TEXT: (hdrs.METH_POST, self._verify_text),
-            _OPENAPI: (hdrs.METH_GET, self._openapi),
+        self.posts: Final[Mapping[str, Post]] = {
+            "/v1/verify": Post(self._verify_json, problem_reply),
+            "/v1/verify.txt": Post(self._verify_text, _problem_as_text),
         }
 
-    async def __call__(self, request: web.BaseRequest) -> Reply:
-        """Raises Problem, ConnectionError."""
-        path = request.path
-        method, handler = self._routes.get(path) or self._conferences(path)
-        if request.method != method and not (method == hdrs.METH_GET and request.method == hdrs.METH_HEAD):
-            refused = Problem(405, f"This address is for {method}.", headers={hdrs.ALLOW: _ALLOWED[method]})
-            if path == _VERIFY_TEXT:
-                return self._error_text(refused)
-            raise refused
-        return await handler(request)
-
-    def _conferences(self, path: str) -> tuple[str, _Handler]:
+    def gets(self, path: str) -> Get | None:
+        """What looks up something that has this path."""
+        if path == _OPENAPI:
+            return self._openapi
         passcode = path.removeprefix(_CONFERENCES)
-        if passcode in ("", path) or "/" in passcode:
-            raise Problem(404, "There is no such address.")
-        return hdrs.METH_GET, self._conference
+        return None if passcode in ("", path) or "/" in passcode else partial(self._conference, passcode)
 
-    async def _verify_json(self, request: web.BaseRequest) -> Reply:
-        return Reply(_JSON_HEAD, as_json(await self._verified(request)))
+    def _verify_json(self, headers: Headers, body: bytes) -> Reply:
+        return Reply(_JSON_HEAD, as_json(self._verified(headers, body)))
 
-    async def _verify_text(self, request: web.BaseRequest) -> Reply:
-        # Errors too are told in the first word: some dialplans cannot see a status.
-        try:
-            return Reply(_TEXT_HEAD, as_text(await self._verified(request)))
-        except Problem as problem:
-            return self._error_text(problem)
-        except ConnectionError:
-            raise
-        except Exception:
-            log.exception("request_failed")
-            return self._error_text(unexpected())
+    def _verify_text(self, headers: Headers, body: bytes) -> Reply:
+        return Reply(_TEXT_HEAD, as_text(self._verified(headers, body)))
 
-    def _error_text(self, problem: Problem) -> Reply:
-        self._refused(problem.status)
-        return Reply(head(problem.status, _TEXT, problem.headers), f"error|{problem.title}".encode(), problem.close)
-
-    async def _verified(self, request: web.BaseRequest) -> Verification:
+    def _verified(self, headers: Headers, body: bytes) -> Verification:
         begun = perf_counter()
-        self._authorize(request)
-        headers = request.headers
+        self._authorize(headers)
         media_type = headers.get(hdrs.CONTENT_TYPE, "")
         read = READERS.get(media_type) or READERS.get(media_type.partition(";")[0].strip().lower())
         if read is None:
             raise Problem(415, f"The body must be one of: {', '.join(READERS)}.")
         if hdrs.CONTENT_ENCODING in headers and headers[hdrs.CONTENT_ENCODING].lower() != "identity":
             raise Problem(415, "The body must not be compressed.", headers={hdrs.ACCEPT_ENCODING: "identity"})
-        verification = self._verify(read(await read_body(request)), begun)
+        verification = self._verify(read(body), begun)
         if verification is None:
             raise _not_loaded()
         return verification
 
-    async def _conference(self, request: web.BaseRequest) -> Reply:
-        self._authorize(request)
+    def _openapi(self, _headers: Headers) -> Reply:
+        return self._description
+
+    def _conference(self, passcode: str, headers: Headers) -> Reply:
+        self._authorize(headers)
         index = self._live.index
         if index is None:
             raise _not_loaded()
-        conference = index.conferences.get(request.path.removeprefix(_CONFERENCES))
+        conference = index.conferences.get(passcode)
         if conference is None:
             raise Problem(404, "There is no conference with this passcode.")
         return Reply(_JSON_HEAD, conference_as_json(conference))
 
-    async def _openapi(self, _request: web.BaseRequest) -> Reply:
-        return self._description
-
-    def _authorize(self, request: web.BaseRequest) -> None:
+    def _authorize(self, headers: Headers) -> None:
         switches = self._live.switches
         if switches is None:
             raise _not_loaded()
-        scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+        scheme, _, token = headers.get(hdrs.AUTHORIZATION, "").partition(" ")
         # A token is random and long: looking up its hash tells nobody how near a guess was.
         hashed = hashlib.sha256(token.strip().encode("utf-8", "surrogateescape")).digest()
         if scheme.lower() != "bearer" or hashed not in switches:
             raise Problem(
                 401, "The token is missing or not one of a switch.", headers={hdrs.WWW_AUTHENTICATE: "Bearer"}
             )
+
+
+def _problem_as_text(problem: Problem) -> Reply:
+    # The first word tells an error too: some dialplans cannot see a status.
+    return Reply(head(problem.status, _TEXT, problem.headers), f"error|{problem.title}".encode(), problem.close)
 
 
 def _not_loaded() -> Problem:

@@ -1,23 +1,30 @@
-"""HTTP as both the switches' and the operations port speak it: aiohttp's server, with answers of our own.
+"""HTTP as both the switches' and the operations port speak it: aiohttp's parser and connections, our own answers.
 
-An answer leaves in one write, head and body together. `web.Application` and `web.Response` are left out: together
-they take longer than all the rest of a verification, and every address here is known beforehand.
+`web.Application` and `web.Response` are left out: together they take longer than all the rest of a verification, and
+every address here is known beforehand. A request goes one of two ways:
+
+- at once: a POST to a known address that is plain, whole, and alone on its connection is answered where its last
+  bytes were parsed. All framing is still aiohttp's: nothing here reads a length or looks for the end of a header.
+- by aiohttp's task for the connection: everything else.
+
+Both ways end in :meth:`HttpServer.answer_post`, so that they cannot answer differently.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from email.utils import formatdate
-from time import time
-from typing import Any, Final, NamedTuple, TypeAlias
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
 
 import structlog
-from aiohttp import hdrs, web
+from aiohttp import StreamReader, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_parser import RawRequestMessage
 
-from daemon.doors.problem import MEDIA_TYPE, TITLES, Problem
+from daemon.doors.http_reply import Get, Headers, Post, Renderer, Reply, problem_reply, unexpected
+from daemon.doors.problem import Problem
 
 log = structlog.get_logger(__name__)
 
@@ -30,48 +37,35 @@ _MOMENT: Final = 0.1
 _MAX_UNREAD: Final = 256 * 1024
 """Bytes of answers that a client may leave unread before it is let go."""
 
-
-class Reply(NamedTuple):
-    """A ready answer: its first lines (see :func:`head`), its body, and whether the connection ends with it."""
-
-    head: bytes
-    body: bytes
-    close: bool = False
-
-
-Answer: TypeAlias = Callable[[web.BaseRequest], Awaitable[Reply]]
-"""Answers any request; raises Problem to refuse it."""
-
 Refused: TypeAlias = Callable[[int], None]
 """Counts a request that was refused with this status."""
 
 
-def head(status: int, media_type: str, headers: Mapping[str, str] | None = None) -> bytes:
-    """The first lines of an answer, to be made once for each kind of answer."""
-    lines = [f"HTTP/1.1 {status} {TITLES.get(status, 'OK')}", f"Content-Type: {media_type}", "Cache-Control: no-store"]
-    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
-    return "".join(f"{line}\r\n" for line in lines).encode("ascii")
-
-
-def problem_reply(problem: Problem) -> Reply:
-    """A problem as it is answered."""
-    return Reply(head(problem.status, MEDIA_TYPE, problem.headers), problem.body(), problem.close)
-
-
 class HttpServer(web.Server):
-    """Answers every request, malformed ones too, with what `answer` says or with a problem; never with a 500.
+    """Answers every request, malformed ones too, with what `gets` and `posts` say or with a problem; never with a 500.
 
+    `gets` finds what answers a path, if anything; `posts` are by path. `at_once` allows the first of the two ways.
     `drain_timeout` tells at the end how many seconds what is under way may still take.
     """
 
-    def __init__(self, answer: Answer, refused: Refused, *, drain_timeout: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        gets: Callable[[str], Get | None],
+        refused: Refused,
+        *,
+        posts: Mapping[str, Post] = MappingProxyType({}),
+        at_once: bool = True,
+        drain_timeout: Callable[[], float],
+    ) -> None:
         # A body is read as it was sent: what is compressed could unpack to anything.
         super().__init__(self._handle, access_log=None, auto_decompress=False, lingering_time=2.0)
-        self._answer = answer
+        self._gets = gets
+        self._posts = posts
+        self._at_once = posts if at_once else {}
         self._refused = refused
         self._drain_timeout = drain_timeout
-        self._date = b""
-        self._date_of = 0
+        self._render = Renderer().render
+        self._outbox: list[tuple[_Connection, bytes, bool]] = []
         self._busy: set[web.RequestHandler] = set()
         self._nothing_busy = asyncio.Event()
         self._draining = False
@@ -79,9 +73,12 @@ class HttpServer(web.Server):
     def __call__(self) -> web.RequestHandler:
         return _Connection(self, loop=self._loop, **self._kwargs)
 
+    # The end
+
     def pre_shutdown(self) -> None:
         """Begin to drain: what is idle is closed, and what is busy ends with its answer."""
         self._draining = True
+        self._send_answers()
         for connection in self.connections:
             # aiohttp's own would leave a body unread that is still on its way.
             if connection not in self._busy:
@@ -95,74 +92,102 @@ class HttpServer(web.Server):
                     await self._nothing_busy.wait()
         await super().shutdown(_MOMENT)
 
+    # At once
+
+    def answers_at_once(self, connection: _Connection, message: RawRequestMessage, payload: StreamReader) -> bool:
+        """Answer a request that has just come, unless it is not plain and whole: whether it was answered."""
+        post = self._at_once.get(message.path)
+        if (
+            post is None
+            or message.method != hdrs.METH_POST
+            or message.should_close
+            or message.chunked
+            or message.upgrade
+            or hdrs.EXPECT in message.headers
+            or not payload.is_eof()
+            or payload.total_bytes > MAX_BODY
+            or self._draining
+        ):
+            return False
+        reply = self.answer_post(post, message.headers, payload.read_nowait())
+        # Answers to what came together leave together: one wakes the other side up, the others find it awake.
+        if not self._outbox:
+            self._loop.call_soon(self._send_answers)
+        self._outbox.append((connection, self._render(reply, message.version, keep_alive=not reply.close), reply.close))
+        return True
+
+    def _send_answers(self) -> None:
+        answers, self._outbox = self._outbox, []
+        for connection, answer, close in answers:
+            if connection.transport is not None:
+                _write(connection.transport, answer)
+                if close:
+                    connection.force_close()
+
+    def answer_post(self, post: Post, headers: Headers, body: bytes) -> Reply:
+        """The answer of an address, whatever happens in it."""
+        try:
+            return post.answer(headers, body)
+        except Problem as problem:
+            return self.refuse(problem, post.refusal)
+        except Exception:
+            log.exception("request_failed")
+            return self.refuse(unexpected(), post.refusal)
+
+    # By aiohttp's task
+
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = request.protocol
         self._busy.add(connection)
         try:
-            if hdrs.EXPECT in request.headers:
-                reply = await self._expected(request)
-            else:
-                reply = await self._answered(request)
-            return self.send(request, reply)
+            reply = await self._answered(request)
+            keep_alive = request.keep_alive and not reply.close and not self._draining
+            head_only = request.method == hdrs.METH_HEAD
+            if request.transport is None:
+                raise ConnectionResetError
+            _write(request.transport, self._render(reply, request.version, keep_alive=keep_alive, head_only=head_only))
+            return _KEPT if keep_alive else _CLOSED
         finally:
             self._busy.remove(connection)
             if self._draining and not self._busy:
                 self._nothing_busy.set()
 
-    async def _expected(self, request: web.BaseRequest) -> Reply:
-        if request.headers[hdrs.EXPECT].lower() != "100-continue":
-            return self.refusal(Problem(417, "Only 100-continue can be expected.", close=True))
-        if request.transport is not None:
-            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        return await self._answered(request)
-
     async def _answered(self, request: web.BaseRequest) -> Reply:
+        post = self._posts.get(request.path)
+        refusal = problem_reply if post is None else post.refusal
         try:
-            return await self._answer(request)
+            _expect(request)
+            if post is not None:
+                _require(request, hdrs.METH_POST)
+                return self.answer_post(post, request.headers, await _read_body(request))
+            get = self._gets(request.path)
+            if get is None:
+                raise Problem(404, "There is no such address.")
+            _require(request, hdrs.METH_GET, hdrs.METH_HEAD)
+            return get(request.headers)
         except Problem as problem:
-            return self.refusal(problem)
+            return self.refuse(problem, refusal)
         except ConnectionError:
             raise
         except Exception:
             log.exception("request_failed")
-            return self.refusal(unexpected())
+            return self.refuse(unexpected(), refusal)
 
-    def refusal(self, problem: Problem) -> Reply:
-        """Count a problem, and answer it."""
+    def refuse(self, problem: Problem, refusal: Callable[[Problem], Reply] = problem_reply) -> Reply:
+        """Count a problem, and make it an answer."""
         self._refused(problem.status)
-        return problem_reply(problem)
+        return refusal(problem)
 
-    def send(self, request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
-        """Write an answer as a whole."""
-        transport = request.transport
-        if transport is None:
+    def refuse_malformed(self, connection: _Connection, problem: Problem) -> web.StreamResponse:
+        """Answer what cannot be read as a request, and end its connection."""
+        if connection.transport is None:
             raise ConnectionResetError
-        keep_alive = request.keep_alive and not reply.close and not self._draining
-        if not keep_alive:
-            connection = b"Connection: close\r\n"
-        elif request.version < (1, 1):
-            connection = b"Connection: keep-alive\r\n"
-        else:
-            connection = b""
-        first_lines, body, _ = reply
-        sent = b"" if request.method == hdrs.METH_HEAD else body
-        transport.write(
-            b"%bDate: %b\r\n%bContent-Length: %d\r\n\r\n%b" % (first_lines, self._now(), connection, len(body), sent)
-        )
-        if transport.get_write_buffer_size() > _MAX_UNREAD:
-            transport.abort()
-        return _KEPT if keep_alive else _CLOSED
-
-    def _now(self) -> bytes:
-        now = int(time())
-        if now != self._date_of:
-            self._date_of = now
-            self._date = formatdate(now, usegmt=True).encode("ascii")
-        return self._date
+        _write(connection.transport, self._render(self.refuse(problem), (1, 1), keep_alive=False))
+        return _CLOSED
 
 
 class _Connection(web.RequestHandler):
-    """One client's connection, which answers what is not HTTP with a problem too, and logs nothing of it."""
+    """One client's connection."""
 
     __slots__ = ("_server",)
 
@@ -170,19 +195,42 @@ class _Connection(web.RequestHandler):
         super().__init__(server, **kwargs)
         self._server = server
 
+    def data_received(self, data: bytes) -> None:
+        """Have aiohttp parse what came, and wake its task unless the request can be answered without."""
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            # The task is busy with another request, or about to be: what came waits for its turn.
+            super().data_received(data)
+            return
+        # Without its waiter the task sleeps on while the message is looked at.
+        self._waiter = None
+        try:
+            super().data_received(data)
+            if len(self._messages) == 1 and self._is_answered(*self._messages[0]):
+                self._messages.clear()
+                self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+                if self._parser is not None:
+                    self._parser.message_consumed()
+        finally:
+            self._waiter = waiter
+            if self._messages:
+                waiter.set_result(None)
+
+    def _is_answered(self, message: object, payload: StreamReader) -> bool:
+        return isinstance(message, RawRequestMessage) and self._server.answers_at_once(self, message, payload)
+
     def handle_error(
         self,
-        request: web.BaseRequest,
+        request: web.BaseRequest,  # noqa: ARG002 - it stands for what is none
         status: int = 500,
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002 - it may repeat what was sent
     ) -> web.StreamResponse:
+        """What is not HTTP is answered with a problem too, and nothing of it is logged."""
         if status == 400:
-            problem = Problem(400, "The request is not HTTP/1.1.", close=True)
-        else:
-            log.error("request_failed", exception=type(exc).__name__)
-            problem = unexpected()
-        return self._server.send(request, self._server.refusal(problem))
+            return self._server.refuse_malformed(self, Problem(400, "The request is not HTTP/1.1.", close=True))
+        log.error("request_failed", exception=type(exc).__name__)
+        return self._server.refuse_malformed(self, unexpected())
 
 
 class _Sent(web.StreamResponse):
@@ -203,26 +251,35 @@ _KEPT: Final = _Sent(keep_alive=True)
 _CLOSED: Final = _Sent(keep_alive=False)
 
 
-def unexpected() -> Problem:
-    """What is answered when something broke: to a switch that means to ask again, or to refuse the caller."""
-    return Problem(503, "Something broke; it is in the log.", headers={"Retry-After": "1"}, close=True)
+def _write(transport: asyncio.WriteTransport, answer: bytes) -> None:
+    transport.write(answer)
+    if transport.get_write_buffer_size() > _MAX_UNREAD:
+        transport.abort()
 
 
-async def read_body(request: web.BaseRequest) -> bytes:
+def _expect(request: web.BaseRequest) -> None:
+    expected = request.headers.get(hdrs.EXPECT)
+    if expected is None:
+        return
+    if expected.lower() != "100-continue":
+        raise Problem(417, "Only 100-continue can be expected.", close=True)
+    if request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def _require(request: web.BaseRequest, *methods: str) -> None:
+    if request.method not in methods:
+        raise Problem(405, f"This address is for {methods[0]}.", headers={hdrs.ALLOW: ", ".join(methods)})
+
+
+async def _read_body(request: web.BaseRequest) -> bytes:
     """The whole body, up to MAX_BODY bytes, chunked or not. Raises Problem, ConnectionError."""
-    content = request.content
-    if content.is_eof():
-        # As good as always: the body came in one segment with its head.
-        body = content.read_nowait()
-        if len(body) > MAX_BODY:
-            raise _too_large()
-        return body
     if (request.content_length or 0) > MAX_BODY:
         raise _too_large()
     received = bytearray()
     try:
         async with asyncio.timeout(BODY_TIMEOUT):
-            while chunk := await content.readany():
+            while chunk := await request.content.readany():
                 received += chunk
                 if len(received) > MAX_BODY:
                     raise _too_large()

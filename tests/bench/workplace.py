@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -36,7 +36,7 @@ class Workplace:
         self.folder = folder
         self.environment: Mapping[str, str] = {
             **os.environ,
-            "ROLLCALL_DATABASE__URL": f"sqlite:///{folder / 'rollcall.db'}",
+            "ROLLCALL_DATABASE__URL": f"sqlite:///{self.database}",
             "ROLLCALL_KEY__FILE": str(folder / "rollcall.key"),
         }
         conference = {"id": "C-1", "title": "Bench", "passcode": _PASSCODE, "pin_entry": True}
@@ -58,6 +58,11 @@ class Workplace:
         return subprocess.run(
             [_PROGRAMS / "rollcall", *arguments], env=self.environment, check=True, capture_output=True, text=True
         ).stdout
+
+    @property
+    def database(self) -> Path:
+        """The database's file."""
+        return self.folder / "rollcall.db"
 
     def timed(self, *arguments: str) -> float:
         """Seconds that the tool takes as a whole process, from start to end."""
@@ -102,6 +107,52 @@ class Daemon:
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) * 1024
         raise RuntimeError("the daemon is gone")
+
+    def metric(self, name: str) -> float:
+        """The value of a metric, its labels included in the name."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ops_port}/metrics", timeout=10) as answer:
+            for line in answer.read().decode().splitlines():
+                told, _, value = line.rpartition(" ")
+                if told == name:
+                    return float(value)
+        raise RuntimeError(f"there is no metric {name}")
+
+    def wait_for(self, seconds: float) -> None:
+        """Let it run."""
+        time.sleep(seconds)
+
+    def wait_until(self, what: Callable[[], bool]) -> None:
+        """Look every few milliseconds, until it is so."""
+        deadline = time.perf_counter() + _PATIENCE
+        while not what():
+            if time.perf_counter() > deadline:
+                raise RuntimeError("it did not come")
+            time.sleep(0.02)
+
+
+@contextmanager
+def bare_handler() -> Iterator[int]:
+    """The bare handler as a process; its port."""
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "-m", "tests.bench.bare", str(port)])
+    try:
+        deadline = time.perf_counter() + _PATIENCE
+        while not _accepts(port):
+            if process.poll() is not None or time.perf_counter() > deadline:
+                raise RuntimeError("the bare handler does not start")
+            time.sleep(0.01)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _is_ready(port: int) -> bool:

@@ -1,0 +1,88 @@
+"""Answers over HTTP as bytes: head and body together, so that each leaves in one write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from email.utils import formatdate
+from time import time
+from typing import NamedTuple, TypeAlias
+
+from multidict import CIMultiDictProxy
+
+from daemon.doors.problem import MEDIA_TYPE, TITLES, Problem
+
+Headers: TypeAlias = CIMultiDictProxy[str]
+
+
+class Reply(NamedTuple):
+    """A ready answer: its first lines (see :func:`head`), its body, and whether the connection ends with it."""
+
+    head: bytes
+    body: bytes
+    close: bool = False
+
+
+Get: TypeAlias = Callable[[Headers], Reply]
+"""Answers a GET from its headers; raises Problem to refuse it."""
+
+
+class Post(NamedTuple):
+    """An address whose answers need no more than the headers and the body of a POST.
+
+    `answer` raises Problem to refuse; `refusal` renders a problem.
+    """
+
+    answer: Callable[[Headers, bytes], Reply]
+    refusal: Callable[[Problem], Reply]
+
+
+def head(status: int, media_type: str, headers: Mapping[str, str] | None = None) -> bytes:
+    """The first lines of an answer, to be made once for each kind of answer."""
+    lines = [f"HTTP/1.1 {status} {TITLES.get(status, 'OK')}", f"Content-Type: {media_type}", "Cache-Control: no-store"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    return "".join(f"{line}\r\n" for line in lines).encode("ascii")
+
+
+def problem_reply(problem: Problem) -> Reply:
+    """A problem as it is answered, unless an address has a form of its own."""
+    return Reply(head(problem.status, MEDIA_TYPE, problem.headers), problem.body(), problem.close)
+
+
+def unexpected() -> Problem:
+    """What is answered when something broke: to a switch that means to ask again, or to refuse the caller."""
+    return Problem(503, "Something broke; it is in the log.", headers={"Retry-After": "1"}, close=True)
+
+
+class Renderer:
+    """Turns replies into what goes over the wire; it knows what the date is."""
+
+    __slots__ = ("_date", "_date_of")
+
+    def __init__(self) -> None:
+        self._date = b""
+        self._date_of = 0
+
+    def render(self, reply: Reply, version: tuple[int, int], *, keep_alive: bool, head_only: bool = False) -> bytes:
+        """The whole answer to a request of this HTTP version."""
+        first_lines, body, _ = reply
+        if not keep_alive:
+            connection = b"Connection: close\r\n"
+        elif version < (1, 1):
+            connection = b"Connection: keep-alive\r\n"
+        else:
+            connection = b""
+        sent = b"" if head_only else body
+        return b"%bDate: %b\r\n%bContent-Length: %d\r\n\r\n%b" % (
+            first_lines,
+            self._now(),
+            connection,
+            len(body),
+            sent,
+        )
+
+    def _now(self) -> bytes:
+        now = int(time())
+        if now != self._date_of:
+            self._date_of = now
+            self._date = formatdate(now, usegmt=True).encode("ascii")
+        return self._date
