@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from itertools import accumulate
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 from daemon.verify import ACCEPTED, Tally
 from loader.index import Reason
 
 # The upper ones are the time limits of switches: half a second, 2, 5 and 10 seconds.
 _VERIFICATION_BUCKETS: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 2, 5, 10)
+_BUCKET_LABELS: Final = [*(str(float(bound)) for bound in _VERIFICATION_BUCKETS), "+Inf"]
 _IN_FORCE_BUCKETS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10, 30, 60)
 
 
@@ -24,16 +29,8 @@ class Metrics:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
-        self._verifications = Counter(
-            "rollcall_verifications", "Verifications by result.", ["door", "result"], registry=registry
-        )
-        self._verification_seconds = Histogram(
-            "rollcall_verification_seconds",
-            "Seconds from when a door began with a question to its decision.",
-            ["door"],
-            buckets=_VERIFICATION_BUCKETS,
-            registry=registry,
-        )
+        self._verifications = _Verifications()
+        registry.register(self._verifications)
         self._refused = Counter(
             "rollcall_http_requests_refused",
             "HTTP requests that were answered with an error, by status.",
@@ -77,14 +74,7 @@ class Metrics:
 
     def tally(self, door: str) -> Tally:
         """What counts the verifications of one door; every result is there from the start, at 0."""
-        counts = {result: self._verifications.labels(door, result).inc for result in (ACCEPTED, *Reason)}
-        observe = self._verification_seconds.labels(door).observe
-
-        def count(result: str, seconds: float) -> None:
-            counts[result]()
-            observe(seconds)
-
-        return count
+        return self._verifications.of(door)
 
     def refusals(self, door: str) -> Callable[[int], None]:
         """What counts the requests that one door answers with an error, by status."""
@@ -98,3 +88,47 @@ class Metrics:
         """One commit is in force, so many seconds after it."""
         self._commit_to_force.observe(seconds)
         self._commit_to_force_last.set(seconds)
+
+
+class _DoorTally:
+    """What one door has counted. Plain numbers, as one thread counts and reads them: locks would cost four times that."""
+
+    __slots__ = ("buckets", "counts", "seconds")
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = dict.fromkeys((ACCEPTED, *(reason.value for reason in Reason)), 0)
+        self.buckets = [0] * (len(_VERIFICATION_BUCKETS) + 1)
+        self.seconds = 0.0
+
+    def __call__(self, result: str, seconds: float) -> None:
+        self.counts[result] += 1
+        self.buckets[bisect_left(_VERIFICATION_BUCKETS, seconds)] += 1
+        self.seconds += seconds
+
+
+class _Verifications(Collector):
+    """The doors' tallies as metrics."""
+
+    def __init__(self) -> None:
+        self._doors: dict[str, _DoorTally] = {}
+
+    def of(self, door: str) -> _DoorTally:
+        return self._doors.setdefault(door, _DoorTally())
+
+    def collect(self) -> Iterator[Metric]:
+        results = CounterMetricFamily("rollcall_verifications", "Verifications by result.", labels=["door", "result"])
+        durations = HistogramMetricFamily(
+            "rollcall_verification_seconds",
+            "Seconds from when a door began with a question to its decision.",
+            labels=["door"],
+        )
+        for door, tally in self._doors.items():
+            for result, count in tally.counts.items():
+                results.add_metric([door, result], count)
+            durations.add_metric(
+                [door],
+                buckets=list(zip(_BUCKET_LABELS, accumulate(tally.buckets), strict=True)),
+                sum_value=tally.seconds,
+            )
+        yield results
+        yield durations

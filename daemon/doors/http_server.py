@@ -274,12 +274,15 @@ def _require(request: web.BaseRequest, *methods: str) -> None:
 
 async def _read_body(request: web.BaseRequest) -> bytes:
     """The whole body, up to MAX_BODY bytes, chunked or not. Raises Problem, ConnectionError."""
+    content = request.content
+    if content.is_eof() and content.total_bytes <= MAX_BODY:
+        return content.read_nowait()
     if (request.content_length or 0) > MAX_BODY:
         raise _too_large()
     received = bytearray()
     try:
         async with asyncio.timeout(BODY_TIMEOUT):
-            while chunk := await request.content.readany():
+            while chunk := await content.readany():
                 received += chunk
                 if len(received) > MAX_BODY:
                     raise _too_large()
