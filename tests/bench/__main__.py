@@ -34,7 +34,8 @@ def main(names: Sequence[str]) -> int:
         sys.stderr.write(f"bench: no part {', '.join(sorted(unknown))}; there are {', '.join(_PARTS)}\n")
         return 2
     figures: dict[str, list[Figure]] = {}
-    console = Console()
+    # Wide enough for every name, in a pipe too.
+    console = Console(width=max(Console().width, 128))
     for name in names or _PARTS:
         with Console(stderr=True).status(f"measuring: {name}"):
             figures[name] = _PARTS[name]()
