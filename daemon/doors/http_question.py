@@ -36,10 +36,12 @@ _decode: Final = msgspec.json.Decoder(_Asked).decode
 def from_json(body: bytes) -> Question:
     """Raises Problem."""
     try:
-        return _decode(body)
-    except msgspec.ValidationError:
-        return _checked(_object(body))
-    except (msgspec.DecodeError, RecursionError):
+        try:
+            return _decode(body)
+        except msgspec.ValidationError:
+            # Read once more, to tell what is wrong with every field rather than with the first.
+            return _checked(_object(body))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise _not("JSON") from None
 
 

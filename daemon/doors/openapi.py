@@ -99,7 +99,7 @@ def _verify_text() -> _Schema:
             "content": {_TEXT: {"schema": {"type": "string", "const": f"error|{TITLES[status]}"}}},
             **_headers(status),
         }
-        for status in (400, 401, 405, 408, 413, 415, 503)
+        for status in (400, 401, 405, 408, 413, 415, 417, 503)
     }
     return {
         "operationId": "verifyText",
@@ -119,7 +119,6 @@ def _verify_text() -> _Schema:
                 },
             },
             **refused,
-            **_problems(417),
         },
     }
 
