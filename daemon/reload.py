@@ -87,16 +87,22 @@ class Follower:
         log.info("index_loaded", position=loaded.position, lists=len(index.lists), conferences=len(index.conferences))
 
     async def follow(self) -> None:
-        """Look at the feed for ever. Whatever goes wrong, the index in force stays in force."""
+        """Look at the feed for ever."""
         while True:
-            try:
-                await self._look()
-            except DatabaseError as error:
-                self._is_down(str(error))
-            except Exception as error:
-                self._is_down(type(error).__name__)
-                log.exception("reload_failed")
+            await self.look()
             await asyncio.sleep(max(self.interval, self._back_off))
+
+    async def look(self) -> None:
+        """Look at the feed once. Whatever goes wrong, the index in force stays in force."""
+        try:
+            await self._look()
+        except DatabaseError as error:
+            self._is_down(str(error))
+        except Exception as error:
+            self._is_down(type(error).__name__)
+            log.exception("reload_failed")
+        else:
+            self._is_up()
 
     async def _look(self) -> None:
         if self._health.problem is not None:
@@ -115,7 +121,6 @@ class Follower:
         for change in changes:
             self._pending[change.kind, change.id] = change
         await self._apply()
-        self._is_up()
 
     def _is_up(self) -> None:
         if self._health.problem is not None:

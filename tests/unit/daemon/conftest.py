@@ -1,0 +1,67 @@
+"""A follower on a real database: what the ground floor's tests have, for the daemon's too."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from daemon.health import Health
+from daemon.live import Live
+from daemon.metrics import Metrics
+from daemon.reload import Follower
+from loader.index import Decision, Question, decide
+from loader.keyring import Keyring
+from loader.model import Entry, Owner, Revision
+from loader.publish import publish
+from loader.store import Store, sqlite_file
+from tests.unit.loader.conftest import alicia, example, globaltest, keyring, made, people, store, url
+
+__all__ = ["alicia", "example", "globaltest", "keyring", "made", "people", "store", "url"]
+
+
+class Followed:
+    """What a daemon has in force, and one look at the feed at a time."""
+
+    def __init__(self, store: Store, keyring: Keyring, url: str) -> None:
+        self.live, self.health, self.metrics = Live(), Health(5.0), Metrics("0")
+        self.follower = Follower(
+            store, keyring, self.live, self.health, self.metrics, interval=0.01, database_file=sqlite_file(url)
+        )
+
+    async def look(self) -> None:
+        """As the daemon does, once."""
+        await self.follower.look()
+
+    def ask(self, pin: str, passcode: str = "7784321") -> Decision:
+        """The decision over what is in force."""
+        assert self.live.index is not None
+        return decide(self.live.index, Question(passcode, pin))
+
+    def first_name(self, pin: str, passcode: str = "7784321") -> str | None:
+        participant = self.ask(pin, passcode).participant
+        return participant.first_name if participant else None
+
+    def metric(self, name: str) -> float | None:
+        return self.metrics.registry.get_sample_value(name)
+
+
+@pytest.fixture
+async def followed(store: Store, keyring: Keyring, url: str) -> Followed:
+    """Loaded, with a database that has no lists."""
+    followed = Followed(store, keyring, url)
+    await followed.follower.load()
+    return followed
+
+
+Put = Callable[..., Awaitable[Revision]]
+
+
+@pytest.fixture
+def put(store: Store, keyring: Keyring) -> Put:
+    """Call it with an owner and entries: it puts the list in force, and gives its revision."""
+
+    async def put(owner: Owner, entries: list[Entry]) -> Revision:
+        return (await publish(store, keyring, owner, entries, by="test", source="import")).revision
+
+    return put
