@@ -78,7 +78,7 @@ class HttpServer(web.Server):
     def pre_shutdown(self) -> None:
         """Begin to drain: what is idle is closed, and what is busy ends with its answer."""
         self._draining = True
-        self._send_answers()
+        self.send_answers()
         for connection in self.connections:
             # aiohttp's own would leave a body unread that is still on its way.
             if connection not in self._busy:
@@ -112,11 +112,12 @@ class HttpServer(web.Server):
         reply = self.answer_post(post, message.headers, payload.read_nowait())
         # Answers to what came together leave together: one wakes the other side up, the others find it awake.
         if not self._outbox:
-            self._loop.call_soon(self._send_answers)
+            self._loop.call_soon(self.send_answers)
         self._outbox.append((connection, self._render(reply, message.version, keep_alive=not reply.close), reply.close))
         return True
 
-    def _send_answers(self) -> None:
+    def send_answers(self) -> None:
+        """Write all answers that were given at once and are still here."""
         answers, self._outbox = self._outbox, []
         for connection, answer, close in answers:
             if connection.transport is not None:
@@ -189,11 +190,12 @@ class HttpServer(web.Server):
 class _Connection(web.RequestHandler):
     """One client's connection."""
 
-    __slots__ = ("_server",)
+    __slots__ = ("_last_body", "_server")
 
     def __init__(self, server: HttpServer, **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
         self._server = server
+        self._last_body: StreamReader | None = None
 
     def data_received(self, data: bytes) -> None:
         """Have aiohttp parse what came, and wake its task unless the request can be answered without."""
@@ -201,6 +203,7 @@ class _Connection(web.RequestHandler):
         if waiter is None or waiter.done():
             # The task is busy with another request, or about to be: what came waits for its turn.
             super().data_received(data)
+            self._remember()
             return
         # Without its waiter the task sleeps on while the message is looked at.
         self._waiter = None
@@ -213,8 +216,21 @@ class _Connection(web.RequestHandler):
                     self._parser.message_consumed()
         finally:
             self._waiter = waiter
+            self._remember()
             if self._messages:
                 waiter.set_result(None)
+
+    def eof_received(self) -> bool:  # type: ignore[override] # asyncio asks for the answer, aiohttp gives none
+        """Who has nothing more to ask may still wait for an answer: whether the connection has to stay for it."""
+        self._server.send_answers()
+        busy = self._waiter is None or self._waiter.done()
+        waits = busy and self._last_body is not None and self._last_body.is_eof()
+        self._close = waits
+        return waits
+
+    def _remember(self) -> None:
+        if self._messages:
+            self._last_body = self._messages[-1][1]
 
     def _is_answered(self, message: object, payload: StreamReader) -> bool:
         return isinstance(message, RawRequestMessage) and self._server.answers_at_once(self, message, payload)

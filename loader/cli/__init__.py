@@ -8,6 +8,7 @@ Each family of commands is a module here, imported when one of them is called: a
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -26,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):
             # A terminal that cannot show a letter is no reason to stop.
             stream.reconfigure(errors="replace")
+    # A command is over before garbage could pile up, and looking for some takes a tenth of a short command's time.
+    gc.disable()
     args = parser().parse_args(argv)
     try:
         status = _run(args)
@@ -42,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Python would flush once more at its end, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NOBODY_READS
+    finally:
+        gc.enable()
     return status
 
 

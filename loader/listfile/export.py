@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator
 from io import BytesIO
 from typing import Final
 
-import xlsxwriter  # type: ignore[import-untyped]
-
 from loader.errors import InvalidValue
 from loader.listfile import columns
 from loader.model import Entry
@@ -43,6 +41,8 @@ def export_xlsx(entries: Iterable[Entry]) -> bytes:
 
     Raises InvalidValue if a sheet cannot hold so many entries.
     """
+    import xlsxwriter  # type: ignore[import-untyped]  # noqa: PLC0415 - slow to import, and seldom needed
+
     # Not constant_memory: it would write the PINs to a temporary file, unencrypted.
     output = BytesIO()
     workbook = xlsxwriter.Workbook(output, {"in_memory": True})

@@ -259,6 +259,23 @@ async def test_an_answer_on_its_way_is_not_lost_at_the_end(live: Live) -> None:
         assert (await client.answer()).json["result"] == "accepted"
 
 
+@pytest.mark.parametrize("request_", [QUESTION, get("/v1/conferences/7784321"), post(ASKED, version="HTTP/1.0")])
+async def test_a_client_that_has_no_more_to_ask_still_gets_its_answer(served: Served, request_: bytes) -> None:
+    """It sends its question and closes its side at once."""
+    client = await served.client()
+    client.writer.write(request_)
+    client.writer.write_eof()
+    assert (await client.answer()).status == 200
+    assert await client.is_closed()
+
+
+async def test_half_a_question_and_the_end_is_the_end(served: Served) -> None:
+    client = await served.client()
+    client.writer.write(QUESTION[:-5])
+    client.writer.write_eof()
+    assert await client.is_closed()
+
+
 async def test_a_client_that_goes_away_in_the_middle_disturbs_nobody(
     served: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
