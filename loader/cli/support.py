@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from loader.cli.exits import DONE, WrongCallError
-from loader.cli.terminal import moment, say, table
+from loader.cli.terminal import fields, moment, say, table
 from loader.compiled import Block
 from loader.errors import BlockError
 from loader.index import Decision, Index, Question, Step, decide, explain
@@ -101,10 +101,7 @@ async def _status(settings: Settings, *, as_json: bool) -> None:
     if as_json:
         say(json.dumps(status, ensure_ascii=False))
         return
-    say(f"database\t{status['database']}")
-    say(f"position\t{status['position']}")
-    for kind, count in status["counts"].items():
-        say(f"{kind}\t{count}")
+    fields([("database", status["database"]), ("position", status["position"]), *status["counts"].items()])
     for kind, titles in _TITLES.items():
         table(kind, titles, [tuple(row.values()) for row in status[f"{kind}s"]])
 

@@ -32,20 +32,29 @@ def moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def fields(pairs: Sequence[tuple[str, object]]) -> None:
+    """Names and values, a line each: aligned on a terminal, parted by a tab elsewhere."""
+    width = max(len(name) for name, _ in pairs) + 2 if sys.stdout.isatty() else 0
+    for name, value in pairs:
+        say(f"{name:<{width}}{value}" if width else f"{name}\t{value}")
+
+
 def table(kind: str, titles: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table with titles on a terminal; elsewhere a line a row, each beginning with the kind, parted by tabs."""
     if not sys.stdout.isatty():
         for row in rows:
             say("\t".join(map(str, (kind, *row))))
         return
-    from rich.console import Console  # noqa: PLC0415 - slow to import
+    from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - slow to import
+    from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    shown = Table(title=f"{kind} ({len(rows)})", title_justify="left", title_style="bold", header_style="bold")
+    shown = Table(title=f"{kind} ({len(rows)})", title_justify="left", title_style="bold", header_style="bold",
+                  box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))  # fmt: skip
     for number, title in enumerate(titles):
         numeric = bool(rows) and all(isinstance(row[number], int) for row in rows)
-        shown.add_column(title, justify="right" if numeric else "left")
+        shown.add_column(title, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         # Text, as what people have typed may look like markup.
         shown.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
