@@ -34,8 +34,10 @@ class Workplace:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        # An installed program has its bytecode beside it, whatever the shell that measures it is set to.
+        kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         self.environment: Mapping[str, str] = {
-            **os.environ,
+            **kept,
             "ROLLCALL_DATABASE__URL": f"sqlite:///{self.database}",
             "ROLLCALL_KEY__FILE": str(folder / "rollcall.key"),
         }
