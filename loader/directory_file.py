@@ -114,6 +114,11 @@ _FIELDS: Final[dict[str, dict[str, _Field]]] = {
         "authorization_code": _Field(parse_authorization_code, required=False),
     },
 }
+_ONLY_FOR: Final = {
+    "organizer": (Role.ORGANIZER.value, Role.SUPER_ADMINISTRATOR.value),
+    "authorization_code": (Role.ADMINISTRATOR.value,),
+}
+"""Which users have what of their own: a super-administrator may hold conferences too."""
 _WITHIN: Final = {
     "": ("company", "user"),
     "company": ("authorization_code", "organizer", "user"),
@@ -161,9 +166,9 @@ class _Reading:
             self.problems.append(f"{at}.role: a user with this role stands {where}")
         if role == Role.ORGANIZER and "organizer" not in table:
             self.problems.append(f"{at}.organizer: is missing: whose list does this user manage?")
-        for field, needed in (("organizer", Role.ORGANIZER), ("authorization_code", Role.ADMINISTRATOR)):
-            if field in table and role != needed:
-                self.problems.append(f"{at}.{field}: is only for a user with the role {needed.value}")
+        for field, needed in _ONLY_FOR.items():
+            if field in table and role not in needed:
+                self.problems.append(f"{at}.{field}: is only for a user with the role {' or '.join(needed)}")
 
     def _record(
         self,

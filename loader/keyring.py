@@ -143,6 +143,18 @@ class Keyring:
         associated = _associated(listed.owner, listed.revision, part, listed.parts)
         return _sealed(self._cipher(key_id), memoryview(plain)[:size], associated)
 
+    def seal_secret(self, purpose: str, secret: bytes, *, key_id: str) -> bytes:
+        """Something small, encrypted for one purpose, such as `totp|alicia`. Raises KeyFileError."""
+        return _sealed(self._cipher(key_id), memoryview(secret), f"rollcall secret 1|{purpose}".encode())
+
+    def open_secret(self, purpose: str, sealed: bytes, *, key_id: str) -> bytes:
+        """What was sealed for this purpose. Raises KeyFileError, or BlockError if it was tampered with."""
+        associated = f"rollcall secret 1|{purpose}".encode()
+        try:
+            return self._cipher(key_id).decrypt(sealed[:_NONCE_SIZE], sealed[_NONCE_SIZE:], associated)
+        except InvalidTag:
+            raise BlockError(f"the secret for {purpose.partition('|')[0]} was damaged or tampered with") from None
+
     def _cipher(self, key_id: str) -> AESGCM:
         cipher = self._ciphers.get(key_id)
         if cipher is None:

@@ -157,6 +157,72 @@ class Switch(msgspec.Struct, frozen=True, gc=False):
     created_at: float
 
 
+class User(msgspec.Struct, frozen=True, gc=False):
+    """Somebody who signs in on the web. Only an operator belongs to no company.
+
+    `organizer_id` is whose conferences are this user's own; `authorization_code` is what an administrator is assigned
+    to, or None for the whole company.
+    """
+
+    id: str
+    company_id: str | None
+    role: Role
+    name: str
+    email: str
+    language: str | None
+    organizer_id: str | None
+    authorization_code: str | None
+
+
+class Credential(msgspec.Struct, frozen=True, gc=False):
+    """What a user signs in with. `totp_step` is the last time step (RFC 6238) whose code was used."""
+
+    user_id: str
+    password_hash: str | None = None
+    totp_secret: bytes | None = None
+    totp_key_id: str | None = None
+    totp_step: int = 0
+    changed_at: float = 0.0
+
+
+class Session(msgspec.Struct, frozen=True, gc=False):
+    """Somebody's browser. Of its secret only the SHA-256 is kept; `data` is JSON."""
+
+    id_hash: bytes
+    user_id: str | None
+    created_at: float
+    seen_at: float
+    address: str
+    agent: str
+    data: str
+
+
+class StagedUpload(msgspec.Struct, frozen=True, gc=False):
+    """A list file that was uploaded and waits to be confirmed. `owners` are keys of owners."""
+
+    id: str
+    user_id: str
+    created_at: float
+    filename: str
+    owners: tuple[str, ...]
+    restore_zeros: bool
+    key_id: str
+    sealed: bytes
+
+
+class AuditEntry(msgspec.Struct, frozen=True, gc=False):
+    """Somebody did something. `target` is an owner's key or an ID; `detail` never holds a PIN."""
+
+    at: float
+    user_id: str
+    company_id: str | None
+    address: str
+    action: str
+    target: str
+    detail: str = ""
+    id: int = 0
+
+
 class DaemonState(msgspec.Struct, frozen=True, gc=False):
     """What a daemon has told of itself. Times are in seconds since 1970 UTC."""
 

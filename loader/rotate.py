@@ -38,6 +38,8 @@ async def rotate_key(store: Store, keyring: Keyring) -> Keyring:
         except BlockError as error:
             damaged = damaged or error
     async with store.writing() as writing:
+        await writing.seal_secrets_again(ring.current, partial(_seal_secret_again, ring))
+    async with store.writing() as writing:
         ring = Keyring.load(keyring.path)
         unused = ring.key_ids - await writing.key_ids()
         if unused:
@@ -45,3 +47,7 @@ async def rotate_key(store: Store, keyring: Keyring) -> Keyring:
     if damaged is not None:
         raise damaged
     return ring
+
+
+def _seal_secret_again(ring: Keyring, purpose: str, secret: bytes, key_id: str) -> bytes:
+    return ring.seal_secret(purpose, ring.open_secret(purpose, secret, key_id=key_id), key_id=ring.current)

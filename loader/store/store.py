@@ -61,7 +61,15 @@ class Store:
                 yield writing
                 await writing.finish()
 
-    async def _all(self, query: Select[Any]) -> Sequence[Row[Any]]:
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[AsyncConnection]:
+        """As :meth:`writing`, for what the feed does not tell of. For the modules of this package."""
+        with engines.errors_translated(self.name):
+            async with self._writer.begin() as connection:
+                yield connection
+
+    async def all(self, query: Select[Any]) -> Sequence[Row[Any]]:
+        """The rows of a query. For the modules of this package."""
         async with self._reading() as connection:
             rows: Sequence[Row[Any]] = (await connection.execute(query)).all()
             return rows
@@ -75,14 +83,14 @@ class Store:
 
     async def position(self) -> Position:
         """Where the feed of changes is now."""
-        (row,) = await self._all(select(t.feed.c.position))
+        (row,) = await self.all(select(t.feed.c.position))
         return Position(row.position)
 
     async def changes_since(self, position: Position) -> list[Change]:
         """Each thing that has changed after this position, once, in the order of its latest change."""
         query = select(t.change).where(t.change.c.position > position).order_by(t.change.c.position)
         return [
-            Change(Kind(row.kind), row.id, Position(row.position), row.committed_at) for row in await self._all(query)
+            Change(Kind(row.kind), row.id, Position(row.position), row.committed_at) for row in await self.all(query)
         ]
 
     # Conferences and switches
@@ -115,16 +123,16 @@ class Store:
 
     async def conference(self, passcode: str) -> Conference | None:
         """The conference that has this passcode."""
-        rows = await self._all(select(t.conference.c.id).where(t.conference.c.passcode == passcode))
+        rows = await self.all(select(t.conference.c.id).where(t.conference.c.passcode == passcode))
         found = [conference async for conference in self.conferences(ids=[row.id for row in rows])]
         return found[0] if found else None
 
     async def switches(self) -> list[Switch]:
-        rows = await self._all(select(t.switch).order_by(t.switch.c.id))
+        rows = await self.all(select(t.switch).order_by(t.switch.c.id))
         return [Switch(row.id, row.token_hash, row.created_at) for row in rows]
 
     async def daemons(self) -> list[DaemonState]:
-        rows = await self._all(select(t.daemon_state).order_by(t.daemon_state.c.id))
+        rows = await self.all(select(t.daemon_state).order_by(t.daemon_state.c.id))
         return [
             DaemonState(row.id, row.version, row.started_at, Position(row.position), row.applied_at, row.seen_at)
             for row in rows
@@ -133,7 +141,7 @@ class Store:
     async def owner_exists(self, owner: Owner) -> bool:
         """Whether there is such an organizer, authorization code or company."""
         key = t.OWNER_KEYS[owner.level]
-        return bool(await self._all(select(key).where(key == owner.id)))
+        return bool(await self.all(select(key).where(key == owner.id)))
 
     # Lists
 
@@ -146,18 +154,18 @@ class Store:
     async def list_head(self, owner: Owner, revision: int | None = None) -> ListRevision | None:
         """The revision in force of an owner's list, or a kept one; None if there is none."""
         query = _in_force() if revision is None else select(_revisions).where(_revisions.c.revision == revision)
-        rows = await self._all(query.where(_is_owner(owner)))
+        rows = await self.all(query.where(_is_owner(owner)))
         return _list_revision(rows[0]) if rows else None
 
     async def revisions(self, owner: Owner) -> list[ListRevision]:
         """The kept revisions of a list, the newest first."""
         query = select(_revisions).where(_is_owner(owner)).order_by(_revisions.c.revision.desc())
-        return [_list_revision(row) for row in await self._all(query)]
+        return [_list_revision(row) for row in await self.all(query)]
 
     async def revisions_under_other_keys(self, key_id: str) -> list[ListRevision]:
         """What is still encrypted under another key."""
         query = select(_revisions).where(_revisions.c.key_id != key_id).order_by(*_OWNER, _revisions.c.revision)
-        return [_list_revision(row) for row in await self._all(query)]
+        return [_list_revision(row) for row in await self.all(query)]
 
     async def parts(self, listed: ListRevision) -> AsyncGenerator[bytes]:
         """The encrypted parts of a kept revision in order, fetched one by one.

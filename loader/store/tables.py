@@ -16,11 +16,12 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
 )
 
 from loader.model import Level
 
-SCHEMA_VERSION: Final = "0001"
+SCHEMA_VERSION: Final = "0002"
 """The newest migration: the schema that this program reads and writes."""
 
 metadata: Final = MetaData(
@@ -138,6 +139,7 @@ change = Table(
     Column("id", String(128), primary_key=True),
     Column("position", Integer, nullable=False, unique=True),
     Column("committed_at", Float, nullable=False),
+    Column("in_force_at", Float),
 )
 
 # One row. Updated last in a writer's transaction, so that positions become visible in order.
@@ -165,6 +167,85 @@ daemon_state = Table(
     Column("position", Integer, nullable=False),
     Column("applied_at", Float, nullable=False),
     Column("seen_at", Float, nullable=False),
+)
+
+# What a user signs in with. The TOTP secret is sealed under a key of the key file.
+credential = Table(
+    "credential",
+    metadata,
+    Column("user_id", ForeignKey("app_user.id"), primary_key=True),
+    Column("password_hash", String(200)),
+    Column("totp_secret", LargeBinary),
+    Column("totp_key_id", String(16)),
+    Column("totp_step", BigInteger, nullable=False),
+    Column("changed_at", Float, nullable=False),
+)
+
+web_session = Table(
+    "web_session",
+    metadata,
+    Column("id_hash", LargeBinary(32), primary_key=True),
+    Column("user_id", ForeignKey("app_user.id"), index=True),
+    Column("created_at", Float, nullable=False),
+    Column("seen_at", Float, nullable=False, index=True),
+    Column("address", String(64), nullable=False),
+    Column("agent", String(200), nullable=False),
+    Column("data", Text, nullable=False),
+)
+
+one_time_link = Table(
+    "one_time_link",
+    metadata,
+    Column("token_hash", LargeBinary(32), primary_key=True),
+    Column("user_id", ForeignKey("app_user.id"), nullable=False, index=True),
+    Column("expires_at", Float, nullable=False),
+)
+
+# By account and by address: how often in a row signing in has failed.
+sign_in_failure = Table(
+    "sign_in_failure",
+    metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("id", String(200), primary_key=True),
+    Column("count", Integer, nullable=False),
+    Column("last_at", Float, nullable=False),
+)
+
+consent = Table(
+    "consent",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("user_id", String(64), nullable=False),
+    Column("policy", String(32), nullable=False),
+    Column("at", Float, nullable=False),
+)
+
+# A list file between its upload and its confirmation, sealed under a key of the key file.
+staged_upload = Table(
+    "staged_upload",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("user_id", ForeignKey("app_user.id"), nullable=False, index=True),
+    Column("created_at", Float, nullable=False, index=True),
+    Column("filename", String(200), nullable=False),
+    Column("owners", Text, nullable=False),
+    Column("restore_zeros", Boolean, nullable=False),
+    Column("key_id", String(16), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
+# Appended to, never changed.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", Float, nullable=False, index=True),
+    Column("user_id", String(64), nullable=False, index=True),
+    Column("company_id", String(64), index=True),
+    Column("address", String(64), nullable=False),
+    Column("action", String(48), nullable=False),
+    Column("target", String(160), nullable=False),
+    Column("detail", Text, nullable=False),
 )
 
 OWNER_KEYS: Final = {

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, func, insert, select, union, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from loader.errors import AlreadyExists, NotFound
@@ -16,6 +16,8 @@ from loader.store import tables as t
 KEPT_REVISIONS: Final = 20
 """How many revisions of a list are kept, the one in force included."""
 
+DAEMON_SILENT_AFTER: Final = 60.0
+"""Seconds without a word from a daemon after which nobody waits for it."""
 _DAEMON_FORGOTTEN_AFTER: Final = 7 * 86400.0
 _BIND_LIMIT: Final = 500
 """How many values one query is given; SQLite's smallest limit is 999."""
@@ -58,8 +60,23 @@ class Writing:
 
     async def key_ids(self) -> set[str]:
         """The IDs of the key in use and of all keys that kept revisions are encrypted under."""
-        rows = await self._connection.execute(select(t.list_revision.c.key_id).union(select(t.key_in_use.c.key_id)))
-        return set(rows.scalars())
+        named = (t.list_revision.c.key_id, t.key_in_use.c.key_id, t.credential.c.totp_key_id, t.staged_upload.c.key_id)
+        rows = await self._connection.execute(union(*(select(key_id) for key_id in named)))
+        return {key_id for key_id in rows.scalars() if key_id is not None}
+
+    async def seal_secrets_again(self, key_id: str, seal: Callable[[str, bytes, str], bytes]) -> None:
+        """Put what users sign in with under another key: `seal` gets purpose, secret and key, and gives the new secret.
+
+        Uploads under way are forgotten: whoever was about to confirm one uploads it again.
+        """
+        known = t.credential.c
+        query = select(known.user_id, known.totp_secret, known.totp_key_id).where(known.totp_key_id != key_id)
+        for user_id, secret, under in (await self._connection.execute(query)).all():
+            sealed = seal(f"totp|{user_id}", secret, under)
+            await self._connection.execute(
+                update(t.credential).where(known.user_id == user_id).values(totp_secret=sealed, totp_key_id=key_id)
+            )
+        await self._connection.execute(delete(t.staged_upload).where(t.staged_upload.c.key_id != key_id))
 
     async def put_list(self, listed: ListRevision, parts: Iterable[bytes]) -> None:
         """Make this the revision in force of its owner's list, and forget revisions beyond those that are kept."""
@@ -135,6 +152,14 @@ class Writing:
             raise NotFound(f"there is no switch {switch_id}")
         self.changed(Kind.SWITCH, switch_id)
 
+    async def set_pin_entry(self, conference_id: str, *, on: bool) -> None:
+        """Raises NotFound."""
+        where = t.conference.c.id == conference_id
+        updated = await self._connection.execute(update(t.conference).where(where).values(pin_entry=on))
+        if updated.rowcount == 0:
+            raise NotFound(f"there is no conference {conference_id}")
+        self.changed(Kind.CONFERENCE, conference_id)
+
     async def record_daemon(self, state: DaemonState) -> None:
         """Keep what a daemon tells of itself, and forget daemons that have been silent for a week."""
         values = {
@@ -151,6 +176,21 @@ class Writing:
             await self._connection.execute(
                 delete(t.daemon_state).where(known.seen_at < state.seen_at - _DAEMON_FORGOTTEN_AFTER)
             )
+
+        await self._note_what_is_in_force(state)
+
+    async def _note_what_is_in_force(self, state: DaemonState) -> None:
+        """The last daemon to apply a change is the one that brings it in force everywhere."""
+        others = await self._connection.execute(
+            select(func.min(t.daemon_state.c.position)).where(
+                t.daemon_state.c.seen_at > state.seen_at - DAEMON_SILENT_AFTER
+            )
+        )
+        position = others.scalar()
+        if position is not None:
+            change = t.change.c
+            where = and_(change.in_force_at.is_(None), change.position <= position)
+            await self._connection.execute(update(t.change).where(where).values(in_force_at=state.applied_at))
 
     async def forget_daemon(self, daemon_id: str) -> None:
         """A daemon has ended on purpose: nothing is in force there any more."""
