@@ -8,8 +8,11 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
+import msgspec
 import pytest
+from msgspec.structs import asdict, replace
 
 from tests.integration.demo import Demo, environment, folder, start
 
@@ -18,9 +21,14 @@ __all__ = ["environment", "folder", "start"]
 ROOT = Path(__file__).parents[2]
 
 
-def blocks(page: str, first_word: str) -> list[str]:
+def page(name: str) -> str:
+    """A page for one of the readers."""
+    return (ROOT / "docs" / f"{name}.md").read_text()
+
+
+def blocks(path: str, first_word: str) -> list[str]:
     """The indented lines of a page that begin with this word, with the lines that they are continued in."""
-    text = (ROOT / page).read_text()
+    text = (ROOT / path).read_text()
     return [line.strip() for line in re.findall(rf"^    ({re.escape(first_word)}(?:.*\\\n)*.*)$", text, re.MULTILINE)]
 
 
@@ -57,6 +65,8 @@ def test_the_readme_can_be_followed_to_the_letter(demo: Demo) -> None:
     (curl,) = blocks("README.md", "curl")
     (rollcall,) = blocks("README.md", ".venv/bin/rollcall")
     answer = json.loads(paste(demo, curl))
+    printed = demo.ask()
+    assert printed | {"verification_id": answer["verification_id"]} == answer
     (shown,) = re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     promised = json.loads(shown)
     assert shape(promised) == shape(answer)
@@ -71,6 +81,7 @@ def test_the_readme_can_be_followed_to_the_letter(demo: Demo) -> None:
         if answer["result"] == "rejected":
             break
     assert answer["reason"] == "unknown_pin"
+    assert json.loads(paste(demo, curl.replace("004127", "004128")))["result"] == "accepted"
     assert demo.end(signal.SIGTERM) == 0
 
 
@@ -82,15 +93,37 @@ def test_what_the_switch_engineer_tries_is_answered(demo: Demo) -> None:
         answer = paste(demo, command, TOKEN=token)
         assert answer.startswith(('{"result":"', "accepted|", "rejected|", '{"id":"'))
 
+    assert demo.end(signal.SIGTERM) == 0
+
+
+def test_the_dialplan_of_the_switch_engineer_is_answered_in_the_fields_that_it_cuts(demo: Demo) -> None:
+    """Its CURL(), sent as Asterisk would; the fields of the answer are those that its CUT()s take."""
+    dialplan = page("switch-engineer")
+    ((url, form),) = re.findall(r"CURL\((http[^,]+),(.+)\)}\)", dialplan)
+    keyed = {"PASSCODE": "7784321", "PIN": "004127", "UNIQUEID": "1732456800.17", "CALLERID(num)": "%2B15550100"}
+    for name, value in keyed.items():
+        form = form.replace(f"${{URIENCODE(${{{name}}})}}", value)
+    assert "$" not in form
+    token = (demo.folder / "var" / "demo-token").read_text().strip()
+    request = Request(
+        url.replace("8470", demo.environment["ROLLCALL_DAEMON__PORT"]),
+        data=form.encode(),
+        headers={"Authorization": f"Bearer {token}"},
+    )
+    with urlopen(request, timeout=10) as response:
+        answer = response.read().decode().split("|")
+    cut = re.findall(r"CUT\(ANSWER,\|,(\d)\)", dialplan)
+    assert [answer[int(field) - 1] for field in cut] == ["accepted", "Mike", "Mike", "Doe", "C-1001"]
+    assert demo.end(signal.SIGTERM) == 0
+
 
 def test_every_link_of_every_page_leads_somewhere() -> None:
-    pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]
-    for page in pages:
-        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
-            assert (page.parent / link).exists(), f"{page.name}: {link}"
+    for file in (ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")):
+        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", file.read_text()):
+            assert (file.parent / link).exists(), f"{file.name}: {link}"
 
 
-def test_every_setting_is_told_to_the_operator(tmp_path: Path) -> None:
+def test_every_setting_stands_in_the_file_that_shows_them(tmp_path: Path) -> None:
     """The file with every setting holds all of them, and nothing that is none."""
     from loader.settings import Settings, load_settings
 
@@ -103,12 +136,72 @@ def test_every_setting_is_told_to_the_operator(tmp_path: Path) -> None:
             assert re.search(rf"^{name} = ", text, re.MULTILINE), f"{section}.{name}"
 
 
+def test_every_setting_of_daemon_and_tool_is_told_to_the_operator_with_its_default() -> None:
+    from loader.settings import Settings
+
+    told = dict(re.findall(r"^\| `(\w+\.\w+)` +\| `(.*?)` ", page("operator"), re.MULTILINE))
+    there_are = {
+        f"{section}.{name}": default if isinstance(default, str) else json.dumps(default)
+        for section in ("database", "key", "daemon", "lists", "logs")
+        for name, default in asdict(getattr(Settings(), section)).items()
+    }
+    assert told == there_are
+
+
+def test_what_is_read_again_on_sighup_is_told_to_the_operator() -> None:
+    from daemon.rereading import needing_restart
+    from loader.settings import Settings
+
+    told = dict(re.findall(r"^\| `(\w+\.\w+)` .*\| (yes|no) \|$", page("operator"), re.MULTILINE))
+    assert {name.partition(".")[0] for name in told} == {"database", "key", "daemon", "logs"}
+    old = Settings()
+    for name, again in told.items():
+        section, key = name.split(".")
+        new = replace(old, **{section: replace(getattr(old, section), **{key: "another"})})
+        assert needing_restart(old, new) == ([] if again == "yes" else [name])
+
+
+def test_every_field_of_readyz_is_told_to_the_operator() -> None:
+    """In the table, and those that are always there in the example."""
+    from daemon.health import Health, Readiness
+
+    for name in Readiness.__struct_fields__:
+        assert re.search(rf"^\| `{name}` ", page("operator"), re.MULTILINE), name
+    (shown,) = blocks("docs/operator.md", "{")
+    health = Health(stale_after=5)
+    health.looked(0.0)
+    assert json.loads(shown).keys() == json.loads(msgspec.json.encode(health.readiness(0.0))).keys()
+
+
+def test_every_event_in_the_daemons_log_is_told_to_the_operator() -> None:
+    for module in (ROOT / "daemon").rglob("*.py"):
+        for event in re.findall(r"\blog\.\w+\(\s*\"(\w+)\"", module.read_text()):
+            assert f"`{event}`" in page("operator"), event
+
+
+def test_every_problem_of_a_list_is_told_to_the_organizer() -> None:
+    from loader.listfile.problems import Code
+
+    for code in Code:
+        assert f"`{code.value}`" in page("organizer"), code
+
+
+def test_every_reason_and_every_error_is_told_to_the_switch_engineer() -> None:
+    from daemon.doors.problem import TITLES
+    from loader.index import Reason
+
+    for reason in Reason:
+        assert f"`{reason.value}`" in page("switch-engineer"), reason
+    for status in TITLES:
+        assert re.search(rf"^\| {status} ", page("switch-engineer"), re.MULTILINE), status
+
+
 def test_every_metric_is_told_to_the_operator() -> None:
     from daemon.metrics import Metrics
 
     metrics = Metrics("0")
     metrics.tally("http")
-    page = (ROOT / "docs" / "operator.md").read_text()
-    for family in metrics.registry.collect():
-        if family.name.startswith("rollcall_"):
-            assert f"`{family.name}" in page, family.name
+    told = set(re.findall(r"^\| `(rollcall_\w+)` ", page("operator"), re.MULTILINE))
+    suffixes = {"counter": "_total", "info": "_info"}
+    families = [family for family in metrics.registry.collect() if family.name.startswith("rollcall_")]
+    assert told == {family.name + suffixes.get(family.type, "") for family in families}
