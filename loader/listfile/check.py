@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import heapq
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Final
 
 import msgspec
 
 from loader.listfile import columns, pins
-from loader.listfile.decode import binary_kind, decode, split_lines
+from loader.listfile.decode import binary_kind, decode, is_document, split_lines
+from loader.listfile.header import Header, read_header
 from loader.listfile.problems import MAX_LISTED, Code, Problem, quoted
-from loader.listfile.records import DELIMITERS, Fields, find_delimiter, records
+from loader.listfile.records import DELIMITERS, Fields, read_record
 from loader.listfile.rules import examine, is_email_likely, read
 from loader.model import Entry, Pin
 
@@ -73,22 +74,18 @@ def check(
     if isinstance(decoded, Problem):
         return _refused(decoded)
     lines, encoding = decoded
-    delimiter = find_delimiter(lines[0])
+    header = read_header(lines)
+    delimiter = header.delimiter
     _drop_blank_end(lines, delimiter or DELIMITERS[0])
     if not lines:
         return _refused(Problem(Code.FILE_EMPTY), encoding, delimiter)
-
-    numbered = records(lines, delimiter or DELIMITERS[0])
-    _, header = next(numbered)
-    header_problem, goes_on = _examine_header(header)
-    if header_problem is not None and not goes_on:
-        return _refused(header_problem, encoding, delimiter)
-    body = _Body()
-    if header_problem is not None:
-        body.add_errors([header_problem])
-    elif len(lines) == 1:
+    if not header.goes_on:
+        return Check(errors=header.problems, error_count=len(header.problems), encoding=encoding, delimiter=delimiter)
+    if len(lines) <= header.lines and not header.problems:
         return _refused(Problem(Code.FILE_EMPTY, None, None, {"why": "header_only"}), encoding, delimiter)
-    body.read(numbered, len(lines), progress)
+    body = _Body()
+    body.add_errors(header.problems)
+    body.read(lines, header, progress)
 
     judged = pins.judge(body.pins, body.pin_lines, guessable_share=guessable_share, restore_zeros=restore_zeros)
     errors = [body.errors, judged.errors]
@@ -124,27 +121,32 @@ class _Body:
         self.error_count += len(problems)
         self.errors += problems[: MAX_LISTED - len(self.errors)]
 
-    def read(self, numbered: Iterable[tuple[int, Fields | None]], total: int, progress: Progress | None) -> None:
-        """Take in every record; ``total`` lines are told to ``progress``."""
+    def read(self, lines: Sequence[str], header: Header, progress: Progress | None) -> None:
+        """Take in every record after the header."""
+        delimiter = header.delimiter or DELIMITERS[0]
+        at = header.lines
         told = 0
-        for line, fields in numbered:
+        while at < len(lines):
+            fields, further = read_record(lines, at, delimiter)
+            at += 1
             self.processed += 1
-            entry = None if fields is None else read(fields)
+            entry = None if fields is None else read(fields, header.width)
             if entry is None:
-                self._read_closely(line, fields)
+                self._read_closely(at, fields, header.width)
             else:
-                self._take(line, entry.pin, entry)
-            if progress is not None and line >= told + _PROGRESS_STEP:
-                told = line
-                progress(line, total)
+                self._take(at, entry.pin, entry)
+            if progress is not None and at >= told + _PROGRESS_STEP:
+                told = at
+                progress(at, len(lines))
+            at += further
         if progress is not None:
-            progress(total, total)
+            progress(len(lines), len(lines))
 
-    def _read_closely(self, line: int, fields: Fields | None) -> None:
+    def _read_closely(self, line: int, fields: Fields | None, width: int) -> None:
         if fields is None:
             self.add_errors([Problem(Code.QUOTE_UNBALANCED, line)])
             return
-        examined = examine(line, fields)
+        examined = examine(line, fields, width)
         self.add_errors(examined.problems)
         self._take(line, examined.pin, examined.entry)
 
@@ -178,6 +180,8 @@ def _decode_lines(data: bytes) -> tuple[list[str], str] | Problem:
     decoded = decode(data)
     if isinstance(decoded, Problem):
         return decoded
+    if is_document(decoded.text):
+        return Problem(Code.NOT_CSV, None, None, {"why": "document"})
     return split_lines(decoded.text), decoded.encoding
 
 
@@ -187,30 +191,13 @@ def _refused(problem: Problem, encoding: str | None = None, delimiter: str | Non
 
 def _drop_blank_end(lines: list[str], delimiter: str) -> None:
     """Forget the lines at the end that hold nothing, or empty cells only."""
-    while lines and all(cell.strip() in {"", '""'} for cell in lines[-1].split(delimiter)):
+    while lines and all(_is_blank(cell) for cell in lines[-1].split(delimiter)):
         lines.pop()
 
 
-def _examine_header(header: Fields | None) -> tuple[Problem | None, bool]:
-    """What is wrong with the header, and whether the lines after it can be judged all the same.
-
-    They can if there are nine columns, and the wrong title is a misspelt one rather than one of another column.
-    """
-    if header is None:
-        return Problem(Code.QUOTE_UNBALANCED, 1), False
-    for column, title in enumerate(columns.TITLES):
-        found = header[column].strip() if column < len(header) else ""
-        if not columns.is_title(found, column):
-            params: dict[str, str | int] = {"position": column + 1, "expected": title, "found": quoted(found)}
-            if not found:
-                params["why"] = "missing"
-            goes_on = len(header) == columns.COUNT and not columns.is_any_title(found)
-            return Problem(Code.HEADER_INVALID, 1, title, params), goes_on
-    if len(header) > columns.COUNT:
-        found = next(title for title in header[columns.COUNT :] if title.strip())
-        params = {"why": "more", "found": quoted(found.strip()), "expected": columns.COUNT}
-        return Problem(Code.HEADER_INVALID, 1, None, params), False
-    return None, True
+def _is_blank(cell: str) -> bool:
+    text = cell.strip()
+    return not text or (len(text) > 1 and text[0] == text[-1] == '"' and not text[1:-1].strip())
 
 
 def _with_pins(entries: list[Entry], final_pins: Sequence[str]) -> list[Entry]:

@@ -32,3 +32,9 @@ def is_title(text: str, column: int) -> bool:
 def is_any_title(text: str) -> bool:
     """Whether a text is the title of one of the nine columns."""
     return text.strip().casefold() in _FOLDED
+
+
+def holds_all_titles(text: str) -> bool:
+    """Whether a text is the whole header line: all nine titles in one cell."""
+    folded = text.casefold()
+    return all(title in folded for title in _FOLDED)

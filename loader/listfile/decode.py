@@ -13,8 +13,11 @@ from typing import Final, NamedTuple
 from loader.listfile.problems import Code, Problem
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
-_SPREADSHEETS: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
+_ZIP: Final = b"PK\x03\x04"
+_ZIPPED_CSV = re.compile(rb"\.csv", re.IGNORECASE)
+_OLD_EXCEL: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _PDF: Final = b"%PDF-"
+_DOCUMENTS: Final = ("<", "{\\rtf")
 _OTHER_BINARIES: Final = (
     b"\x89PNG",
     b"\xff\xd8\xff",
@@ -27,6 +30,7 @@ _OTHER_BINARIES: Final = (
 )
 _NOT_IN_TEXT: Final = bytes(code for code in range(32) if code not in b"\t\n\r")
 _SAMPLE: Final = 65_536
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
 class Decoded(NamedTuple):
@@ -37,8 +41,11 @@ class Decoded(NamedTuple):
 
 
 def binary_kind(data: bytes) -> str | None:
-    """What a file is that is not text: `spreadsheet` (XLSX, ODS, XLS), `pdf` or `binary`; None for text."""
-    if data.startswith(_SPREADSHEETS):
+    """What a file is that is not text: `spreadsheet` (XLSX, ODS, XLS), `archive`, `pdf` or `binary`; None for text."""
+    if data.startswith(_ZIP):
+        # A zipped list and an XLSX begin alike. The names of the files inside are not compressed.
+        return "archive" if _ZIPPED_CSV.search(data) else "spreadsheet"
+    if data.startswith(_OLD_EXCEL):
         return "spreadsheet"
     if data.startswith(_PDF):
         return "pdf"
@@ -68,9 +75,16 @@ def decode(data: bytes) -> Decoded | Problem:
         if _is_broken_utf8(data):
             return _refused("utf-8", data[: error.start].decode("utf-8"))
     try:
-        return Decoded(data.decode("cp1252"), "windows-1252")
+        text = data.decode("cp1252")
     except UnicodeDecodeError as error:
         return _refused("windows-1252", data[: error.start].decode("cp1252"))
+    strange = _other_script(text)
+    return Decoded(text, "windows-1252") if strange is None else _refused("windows-1252", text[:strange])
+
+
+def is_document(text: str) -> bool:
+    """Whether a text is a web page, XML (a spreadsheet can be saved so) or RTF: no header line begins like that."""
+    return text[:_SAMPLE].lstrip().startswith(_DOCUMENTS)
 
 
 def split_lines(text: str) -> list[str]:
@@ -101,6 +115,19 @@ def _is_broken_utf8(data: bytes) -> bool:
     sequences = len(whole) - len(whole.encode("ascii", "ignore"))
     broken = len(data) - len(whole.encode("utf-8"))
     return sequences >= broken
+
+
+def _other_script(text: str) -> int | None:
+    """Where a text that was decoded as Windows-1252 shows that it is in another script; None if it seems to be Western.
+
+    Cyrillic or Japanese in an encoding of its own becomes rows of accented letters and signs. In Western names such
+    letters stand alone or in twos.
+    """
+    rows: dict[str, int] = {}
+    for row in _NOT_ASCII.finditer(text, 0, _SAMPLE):
+        rows.setdefault(row[0], row.start())
+    long = [at for row, at in rows.items() if len(set(row)) > 2]
+    return long[0] if len(long) > 1 and len(long) * 4 > len(rows) else None
 
 
 def _refused(why: str, before: str | None = None) -> Problem:

@@ -60,7 +60,12 @@ TEXTS: Final[dict[Code, _Texts]] = {
         "spreadsheet": Text(
             "This is a spreadsheet that was renamed to .csv. Open it in Excel, choose Save As, then CSV UTF-8."
         ),
+        "archive": Text("This is a ZIP archive. Unpack it and take the CSV file that is in it."),
         "pdf": Text("This is a PDF that was renamed to .csv. Open the spreadsheet it came from and save that as CSV."),
+        "document": Text(
+            "This is a web page or another document that was renamed to .csv. "
+            "Open the list in your spreadsheet, choose Save As, then CSV UTF-8."
+        ),
         "binary": Text("This is not a text file. Open the list in your spreadsheet, choose Save As, then CSV UTF-8."),
     },
     Code.BAD_ENCODING: {
@@ -89,6 +94,14 @@ TEXTS: Final[dict[Code, _Texts]] = {
             "Column {position} has no title, it must be “{expected}”. "
             "The first line of the file must be the header with the nine titles in their order."
         ),
+        "below": Text(
+            "The header is in line {header_line}, it must be the first line. "
+            "Delete the lines above it, or move them below it."
+        ),
+        "unparted": Text(
+            "All titles stand in one cell: they are parted by something other than a comma, semicolon or tab, or "
+            "are in quotes together. In your spreadsheet choose Save As, then CSV UTF-8."
+        ),
         "more": Text(
             "There are more than {expected} columns, the next is “{found}”. Delete the columns after “Other”."
         ),
@@ -99,6 +112,14 @@ TEXTS: Final[dict[Code, _Texts]] = {
             "count",
             "This line has {count} field instead of {expected}. Keep a place for each column, also where it is empty.",
             "This line has {count} fields instead of {expected}. Keep a place for each column, also where it is empty.",
+        ),
+        "cut": Text(
+            "This line has {count} fields instead of {expected}. Excel leaves the last one out where “Other” is empty in "
+            "many lines: write something in “Other”, such as a hyphen."
+        ),
+        "separator": Text(
+            "The fields of this line are parted by another character than the titles in the first line. "
+            "Use the same one in every line: comma, semicolon or tab."
         ),
         "more": Text(
             "This line has {count} fields instead of {expected}. "
@@ -123,6 +144,10 @@ TEXTS: Final[dict[Code, _Texts]] = {
         ),
     },
     Code.PIN_DAMAGED: {
+        "date": Text(
+            "The spreadsheet has turned this PIN into a date or a time, “{found}”. "
+            "Set the column to Text, then type the PIN again."
+        ),
         "decimals": Text(
             "The spreadsheet has turned this PIN into a number with decimals, “{found}”. "
             "Set the column to Text, then type the PIN again."
@@ -139,6 +164,7 @@ TEXTS: Final[dict[Code, _Texts]] = {
     },
     Code.PIN_DUPLICATE: {
         "": Text("The PIN “{found}” is already in line {first_line}. Give one of the two people another PIN."),
+        "in_list": Text("The PIN “{found}” is already in this list. Choose another one."),
     },
     Code.COMMA_IN_FIELD: {
         "": Text("“{found}” has a comma. Take it out: no field may hold one, in quotes or not."),

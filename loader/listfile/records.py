@@ -1,4 +1,4 @@
-"""Text becomes records: which separator, where fields and lines end, and what the quotes mean.
+"""Lines become records: where fields and records end, and what the quotes mean.
 
 The csv module is not used: to it, one forgotten quote makes the rest of the file a single field. Here a quoted
 field ends with its line, or within a few lines if that makes a whole record (a line break in a cell).
@@ -7,7 +7,7 @@ field ends with its line, or within a few lines if that makes a whole record (a 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from loader.listfile import columns
@@ -21,33 +21,16 @@ _LOOK_AHEAD_LINES: Final = 20
 _LOOK_AHEAD_CHARACTERS: Final = 10_000
 
 
-def find_delimiter(header: str) -> str | None:
-    """The separator that makes the most of the nine titles out of the header line; None if it has no separator."""
+def read_record(lines: Sequence[str], at: int, delimiter: str) -> tuple[Fields | None, int]:
+    """The fields of the record that begins at the index, and how many further lines it takes.
 
-    def score(delimiter: str) -> tuple[int, int]:
-        titles = header.split(delimiter)
-        known = sum(columns.is_any_title(title.strip(' \xa0"')) for title in titles)
-        return known, len(titles)
-
-    best = max(DELIMITERS, key=score)
-    return best if best in header else None
-
-
-def records(lines: Sequence[str], delimiter: str) -> Iterator[tuple[int, Fields | None]]:
-    """Each record with the number of its first line, counted from 1; None for one whose quotes do not pair up.
-
-    Of a record that is padded with empty cells only the nine columns are given.
+    None stands for a record whose quotes do not pair up; it takes no further line.
     """
-    numbered = enumerate(lines, 1)
-    for number, line in numbered:
-        if '"' not in line:
-            fields = line.split(delimiter)
-            yield number, fields if len(fields) == columns.COUNT else without_padding(fields)
-            continue
-        quoted, further_lines = _read_quoted(lines, number - 1, delimiter)
-        for _ in range(further_lines):
-            next(numbered)
-        yield number, quoted
+    line = lines[at]
+    if '"' not in line:
+        return line.split(delimiter), 0
+    fields, is_open = _split_quoted(line, delimiter)
+    return _read_on(lines, at, delimiter) if is_open else (fields, 0)
 
 
 def without_padding(fields: Fields) -> Fields:
@@ -58,11 +41,8 @@ def without_padding(fields: Fields) -> Fields:
     return fields[:end]
 
 
-def _read_quoted(lines: Sequence[str], at: int, delimiter: str) -> tuple[Fields | None, int]:
-    """The record that begins at the index, and how many further lines it takes; None if its quotes do not pair up."""
-    fields, is_open = _split_quoted(lines[at], delimiter)
-    if not is_open:
-        return fields, 0
+def _read_on(lines: Sequence[str], at: int, delimiter: str) -> tuple[Fields | None, int]:
+    """The record that begins at the index and has a field that is still open at the end of the line."""
     for end in range(at + 1, min(at + 1 + _LOOK_AHEAD_LINES, len(lines))):
         if '"' not in lines[end]:
             continue
@@ -71,7 +51,8 @@ def _read_quoted(lines: Sequence[str], at: int, delimiter: str) -> tuple[Fields 
             break
         fields, is_open = _split_quoted(record, delimiter)
         if not is_open:
-            return (fields, end - at) if fields is not None and len(fields) == columns.COUNT else (None, 0)
+            is_whole = fields is not None and len(without_padding(fields)) == columns.COUNT
+            return (fields, end - at) if is_whole else (None, 0)
     return None, 0
 
 
@@ -94,5 +75,5 @@ def _split_quoted(text: str, delimiter: str) -> tuple[Fields | None, bool]:
                 return None, False
             fields.append(quoted[1].replace('""', '"'))
         if end == len(text):
-            return without_padding(fields), False
+            return fields, False
         at = end + 1

@@ -7,12 +7,12 @@ What can only be judged over all PINs of a file is in :mod:`loader.listfile.pins
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from sys import intern
 from typing import Final, NamedTuple
 
 from loader.listfile import columns
 from loader.listfile.problems import Code, Problem, quoted
+from loader.listfile.records import DELIMITERS, Fields, without_padding
 from loader.model import MAX_FIELD_LENGTH, Entry, Pin
 
 MAX_PIN_LENGTH: Final = 10
@@ -22,12 +22,14 @@ _LINE_BREAKS: Final = "\n\x0b\x0c\x85\u2028\u2029"
 _EMAIL = re.compile(r"[^@\s<>()\",;]+@(?:[^@\s.<>()\",;]+\.)+[^@\s.<>()\",;]{2,}")
 _DAMAGED: Final = (
     ("hashes", re.compile(r"##+")),
-    ("formula_error", re.compile(r"#(?:N/A|REF!|VALUE!|NAME\?|NUM!|DIV/0!|NULL!)", re.IGNORECASE)),
+    ("formula_error", re.compile(r"#[^\W\d_][\w/]*[!?]?|Err:[0-9]+")),
     ("scientific", re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?[eE][+-]?[0-9]+")),
     ("decimals", re.compile(r"[0-9]+[.,]0{1,2}")),
+    ("date", re.compile(r"[0-9]{4}([./-])[0-9]{1,2}\1[0-9]{1,2}|[0-9]{1,2}([./-])[0-9]{1,2}\2[0-9]{4}")),
+    ("date", re.compile(r"[0-9]{1,2}/[0-9]{1,2}/[0-9]{2}|[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?")),
 )
 _BETWEEN_DIGITS = re.compile(r"[\s./()'_\u2010-\u2015\u2019-]+")
-_MARKED_AS_TEXT = re.compile(r"""['\u2019][0-9]+|=?"[0-9]+\"""")
+_MARKED_AS_TEXT = re.compile(r"""=?['"\u2018-\u201f\u00ab\u00bb]+[0-9]+['"\u2018-\u201f\u00ab\u00bb]*""")
 
 
 class Examined(NamedTuple):
@@ -38,11 +40,13 @@ class Examined(NamedTuple):
     problems: list[Problem]
 
 
-def read(fields: Sequence[str]) -> Entry | None:
+def read(fields: Fields, width: int = columns.COUNT) -> Entry | None:
     """The entry of a plain record; None if the record needs a closer look, wrong or not.
 
-    The PIN has 1 to 10 digits here: one digit may still have zeros restored.
+    The PIN has 1 to 10 digits here: one digit may still have zeros restored. ``width`` as in :func:`examine`.
     """
+    if columns.COUNT < len(fields) <= width:
+        fields = without_padding(fields)
     joined = "".join(fields)
     if len(fields) != columns.COUNT or len(joined) > MAX_FIELD_LENGTH or "," in joined or not joined.isprintable():
         return None
@@ -53,16 +57,22 @@ def read(fields: Sequence[str]) -> Entry | None:
     return Entry(Pin(pin), first, last, intern(company), phone, email, intern(city), intern(state), other)
 
 
-def examine(line: int, fields: Sequence[str]) -> Examined:
-    """All that is wrong with one record, in the order of its columns."""
-    if len(fields) != columns.COUNT:
-        return Examined(None, None, [_column_count(line, fields)])
-    values = [field.strip() for field in fields]
+def examine(line: int, fields: Fields, width: int = columns.COUNT) -> Examined:
+    """All that is wrong with one record, in the order of its columns.
+
+    ``width`` is the number of the header's cells. A record with more of them may be padded, or have a comma too many.
+    """
+    cells = without_padding(fields)
+    if len(cells) != columns.COUNT:
+        return Examined(None, None, [_column_count(line, cells)])
+    values = [cell.strip() for cell in cells]
     if not any(values):
         return Examined(None, None, [Problem(Code.REQUIRED_MISSING, line, None, {"why": "line"})])
-    problems = _examine_pin(line, fields[0])
+    if len(fields) > width and _are_moved(values):
+        return Examined(None, None, [_column_count(line, fields)])
+    problems = _examine_pin(line, cells[0])
     pin = None if problems else values[0]
-    for title, field in zip(columns.TITLES[1:], fields[1:], strict=True):
+    for title, field in zip(columns.TITLES[1:], cells[1:], strict=True):
         problems += _examine_field(line, title, field)
     if problems:
         return Examined(pin, None, problems)
@@ -79,11 +89,25 @@ def _is_pin_like(pin: str) -> bool:
     return 1 <= len(pin) <= MAX_PIN_LENGTH and pin.isascii() and pin.isdigit()
 
 
-def _column_count(line: int, fields: Sequence[str]) -> Problem:
-    if not any(field.strip() for field in fields):
-        return Problem(Code.COLUMN_COUNT, line, None, {"why": "blank"})
-    why = "fewer" if len(fields) < columns.COUNT else "more"
-    return Problem(Code.COLUMN_COUNT, line, None, {"why": why, "count": len(fields), "expected": columns.COUNT})
+def _are_moved(values: list[str]) -> bool:
+    """Whether the values stand in the wrong columns, as those after a comma that is part of a field do."""
+    _, first, last, company, _, email, city, state, _ = values
+    return not (first and last and company and city and state) or "@" in city or (email != "" and "@" not in email)
+
+
+def _column_count(line: int, cells: Fields) -> Problem:
+    params: dict[str, str | int] = {"count": len(cells), "expected": columns.COUNT}
+    if not any(cell.strip() for cell in cells):
+        params = {"why": "blank"}
+    elif len(cells) > columns.COUNT:
+        params["why"] = "more"
+    elif len(cells) == 1 and any(cells[0].count(other) >= columns.COUNT - 1 for other in DELIMITERS):
+        params["why"] = "separator"
+    elif len(cells) == columns.COUNT - 1 and examine(line, [*cells, ""]).entry is not None:
+        params["why"] = "cut"
+    else:
+        params["why"] = "fewer"
+    return Problem(Code.COLUMN_COUNT, line, None, params)
 
 
 def _examine_pin(line: int, field: str) -> list[Problem]:
@@ -106,7 +130,7 @@ def _pin_fault(pin: str) -> str:
         return "digits"
     if _MARKED_AS_TEXT.fullmatch(pin):
         return "marked"
-    if _BETWEEN_DIGITS.sub("", pin).isdigit():
+    if pin[:1].isdigit() and pin[-1:].isdigit() and _BETWEEN_DIGITS.sub("", pin).isdigit():
         return "separators"
     if not pin.isprintable():
         return "invisible"

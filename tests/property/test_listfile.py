@@ -1,6 +1,10 @@
 """The list file: what goes out comes back, and no bytes break the check."""
 
-from hypothesis import given
+from io import BytesIO
+
+import msgspec
+import openpyxl
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loader.listfile import (
@@ -13,6 +17,7 @@ from loader.listfile import (
     check,
     columns,
     export_csv,
+    export_xlsx,
     message,
 )
 from loader.listfile.rules import examine, read
@@ -22,7 +27,7 @@ CHARACTERS = st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp"), exclude_
 FIELD = st.text(CHARACTERS, max_size=20).map(str.strip)
 REQUIRED = FIELD.filter(bool)
 PIN = st.text("0123456789", min_size=2, max_size=10).map(Pin)
-ENTRY = st.builds(Entry, PIN, REQUIRED, REQUIRED, REQUIRED, FIELD, FIELD, REQUIRED, REQUIRED, FIELD)
+ENTRY = st.builds(Entry, PIN, REQUIRED, REQUIRED, REQUIRED, FIELD, FIELD, REQUIRED, REQUIRED, FIELD, st.booleans())
 ENTRIES = st.lists(ENTRY, unique_by=lambda entry: entry.pin, min_size=1, max_size=30)
 TROUBLE = st.sampled_from(
     [b'"', b'""', b",", b";", b"\t", b"\r", b"\n", b"\r\n", b"\0", b"\xef\xbb\xbf", b"\xff\xfe", b"\xe9", b"\xc3", b"\x81"]
@@ -51,12 +56,22 @@ def assert_sound(found: Check) -> None:
 
 @given(ENTRIES)
 def test_what_was_downloaded_can_be_uploaded_again_unchanged(entries: list[Entry]) -> None:
-    """The same entries come back, in the same order."""
+    """The same entries come back, in the same order; those that were inactive are active."""
     found = check(export_csv(entries), filename="list.csv")
     assert found.errors == []
-    assert found.entries == entries
+    assert found.entries == [msgspec.structs.replace(entry, active=True) for entry in entries]
     assert (found.encoding, found.delimiter, found.processed) == ("utf-8-sig", ",", len(entries))
     assert export_csv(found.entries) == export_csv(entries)
+
+
+@settings(deadline=None)
+@given(ENTRIES)
+def test_the_excel_download_holds_every_field_as_text(entries: list[Entry]) -> None:
+    """Whatever is in it, a sheet comes of it that can be opened, and no cell is a number, a formula or a link."""
+    sheet = openpyxl.load_workbook(BytesIO(export_xlsx(entries))).worksheets[0]
+    for entry, row in zip(entries, sheet.iter_rows(min_row=2), strict=True):
+        assert tuple(cell.value or "" for cell in row) == msgspec.structs.astuple(entry)[:9]
+        assert {cell.data_type for cell in row if cell.value is not None} == {"s"}
 
 
 @given(st.binary(max_size=300), st.booleans())
@@ -85,13 +100,13 @@ def test_no_cells_break_the_check(rows: list[list[str]], delimiter: str) -> None
     assert_sound(check(text.encode("utf-8", "replace"), filename="list.csv", guessable_share=DEFAULT_GUESSABLE_SHARE))
 
 
-@given(st.lists(st.one_of(CELL, REQUIRED), min_size=9, max_size=9), PIN)
-def test_the_short_way_takes_nothing_that_the_long_way_refuses(fields: list[str], pin: str) -> None:
+@given(st.lists(st.one_of(CELL, REQUIRED), min_size=9, max_size=9), PIN, st.integers(9, 12))
+def test_the_short_way_takes_nothing_that_the_long_way_refuses(fields: list[str], pin: str, width: int) -> None:
     """The quick reading of a plain line is only quicker."""
-    for record in (fields, [pin, *fields[1:]]):
-        entry = read(record)
+    for record in (fields, [pin, *fields[1:]], [pin, *fields[1:], "", " "]):
+        entry = read(record, width)
         if entry is not None:
-            assert examine(2, record).entry == entry
+            assert examine(2, record, width).entry == entry
 
 
 @given(st.lists(PIN, min_size=1, max_size=40))

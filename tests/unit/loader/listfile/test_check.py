@@ -1,4 +1,4 @@
-"""The file as a whole: its header, its size, and how its problems are told."""
+"""The file as a whole: its size, and how its problems are told."""
 
 import pytest
 
@@ -41,88 +41,6 @@ def test_a_header_without_an_entry_is_an_empty_file(data: bytes) -> None:
     found = check(data, filename="list.csv")
     assert [(problem.code, problem.params) for problem in found.errors] == [(Code.FILE_EMPTY, {"why": "header_only"})]
     assert (found.processed, found.encoding, found.delimiter) == (0, "utf-8", ",")
-
-
-@pytest.mark.parametrize(
-    ("header", "column", "params"),
-    [
-        (
-            HEADER.replace("Company", "Firm"),
-            "Company",
-            {"position": 4, "expected": "Company", "found": "Firm"},
-        ),
-        (
-            HEADER.replace("First Name", "FirstName"),
-            "First Name",
-            {"position": 2, "expected": "First Name", "found": "FirstName"},
-        ),
-        (
-            HEADER.replace("PIN Entry Code", "PIN"),
-            "PIN Entry Code",
-            {"position": 1, "expected": "PIN Entry Code", "found": "PIN"},
-        ),
-        (line("1234"), "PIN Entry Code", {"position": 1, "expected": "PIN Entry Code", "found": "1234"}),
-        (HEADER + ",More", None, {"why": "more", "found": "More", "expected": 9}),
-        (
-            HEADER.replace(",Other", ""),
-            "Other",
-            {"why": "missing", "position": 9, "expected": "Other", "found": ""},
-        ),
-        (
-            HEADER.replace("Phone", ""),
-            "Phone",
-            {"why": "missing", "position": 5, "expected": "Phone", "found": ""},
-        ),
-        ("", "PIN Entry Code", {"why": "missing", "position": 1, "expected": "PIN Entry Code", "found": ""}),
-    ],
-)
-def test_the_first_wrong_title_is_told(header: str, column: str | None, params: dict[str, str | int]) -> None:
-    """With what is found, what is expected, and where."""
-    found = check(file(header, line("1234")), filename="list.csv")
-    assert found.errors == [Problem(Code.HEADER_INVALID, 1, column, params)]
-
-
-def test_the_lines_are_judged_too_if_only_a_title_is_misspelt() -> None:
-    """Nobody has to mend the header first to hear of the rest."""
-    found = check(file(HEADER.replace("Company", "Firm"), line("x")), filename="list.csv")
-    assert codes(found.errors) == [Code.HEADER_INVALID, Code.PIN_INVALID]
-
-
-@pytest.mark.parametrize(
-    "header",
-    [
-        HEADER.replace("First Name,Last Name", "Last Name,First Name"),
-        HEADER.replace(",Other", ""),
-        "hello",
-    ],
-)
-def test_the_lines_are_not_judged_by_columns_that_are_not_there(header: str) -> None:
-    """A header with other columns is one problem, not one for each line."""
-    found = check(file(header, line("x"), line("y")), filename="list.csv")
-    assert codes(found.errors) == [Code.HEADER_INVALID]
-    assert found.processed == 0
-
-
-def test_a_header_with_an_open_quote_is_told_as_that() -> None:
-    """Without a header nothing else can be judged."""
-    found = check(file('"' + HEADER, line("1234")), filename="list.csv")
-    assert [(problem.code, problem.line) for problem in found.errors] == [(Code.QUOTE_UNBALANCED, 1)]
-
-
-@pytest.mark.parametrize(
-    ("header", "delimiter"),
-    [
-        (HEADER, ","),
-        (HEADER.replace(",", ";"), ";"),
-        (HEADER.replace(",", "\t"), "\t"),
-        ('"' + HEADER.replace(",", '";"') + '"', ";"),
-        (HEADER.replace(",", ";").replace("Company", "Company, Ltd"), ";"),
-        ("PIN", None),
-    ],
-)
-def test_the_separator_is_told_from_the_header_line(header: str, delimiter: str | None) -> None:
-    """It is the one that makes the most of the nine titles."""
-    assert check(file(header, line("1234")), filename="list.csv").delimiter == delimiter
 
 
 @pytest.mark.parametrize(

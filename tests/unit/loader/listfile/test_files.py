@@ -56,6 +56,7 @@ def test_each_encoding_separator_and_line_end_gives_the_same_entries(
         pytest.param(HEADER + "\n" + LINE + "\n   \n\t\n", id="lines of white space at the end"),
         pytest.param(HEADER + "\n" + LINE + "\n,,,,,,,,\n,,,,,,,,\n", id="lines of empty cells at the end"),
         pytest.param(HEADER + "\n" + LINE + '\n"","","",,,,,,\n', id="quoted empty cells at the end"),
+        pytest.param(HEADER + "\n" + LINE + '\n"  ",,"",,,,,,"\xa0"\n', id="quoted cells of white space at the end"),
         pytest.param(HEADER + ",,,\n" + LINE + ",,,\n,,,,,,,,,,,\n", id="padded with empty cells"),
         pytest.param(HEADER + "\n" + LINE + ", ,\t,\xa0\n", id="padded with white space"),
         pytest.param(HEADER.replace("PIN Entry", "Pin Entry") + "\n" + LINE, id="the older header"),
@@ -71,6 +72,68 @@ def test_what_spreadsheets_do_to_files_is_met(text: str) -> None:
     assert found.errors == []
     assert found.entries == [Entry(Pin("1234"), "Mike", "Doe", "XYZ", "", "", "Uxbridge", "UK", "")]
     assert found.processed == 1
+
+
+SAVED: dict[str, tuple[bytes, list[tuple[Code, int | None, str | None]], list[str]]] = {
+    "LibreOffice: a space far on the right, and rows below": (
+        (
+            b"PIN Entry Code,First Name,Last Name,Company,Phone,Email,City,State/Country,Other,,,\n"
+            b"0012,Zo\xc3\xab,M\xc3\xbcller,Caf\xc3\xa9,+15550100,zoe@example.com,Gen\xc3\xa8ve,CH,guest,,,\n"
+            b",,,,,,,,,,,\n,,,,,,,,,,, \n,,,,,,,,,,, \n"
+        ),
+        [],
+        ["0012"],
+    ),
+    "LibreOffice: quotes, a comma and a line break in cells, a formula that fails": (
+        (
+            b"PIN Entry Code,First Name,Last Name,Company,Phone,Email,City,State/Country,Other\n"
+            b'0012,"Zo\n\xc3\xab",M\xc3\xbcller,Caf\xc3\xa9,+15550100,zoe@example.com,Gen\xc3\xa8ve,CH,#N/A\n'
+            b'3456,Zo\xc3\xab,M\xc3\xbcller,"Acme, Inc.",15550100,zoe@example.com,Gen\xc3\xa8ve,CH,guest\n'
+            b'7890,Zo\xc3\xab,"Mike ""M""",Caf\xc3\xa9,+15550100,zoe@example.com,Gen\xc3\xa8ve,CH,2\n'
+            b"#N/A,Zo\xc3\xab,M\xc3\xbcller,Caf\xc3\xa9,+15550100,zoe@example.com,Gen\xc3\xa8ve,CH,2\n"
+        ),
+        [
+            (Code.CONTROL_CHARACTER, 2, "First Name"),
+            (Code.COMMA_IN_FIELD, 4, "Company"),
+            (Code.PIN_DAMAGED, 6, "PIN Entry Code"),
+        ],
+        [],
+    ),
+    "LibreOffice: Western encoding with semicolons, all text in quotes": (
+        (
+            b'"PIN Entry Code";"First Name";"Last Name";"Company";"Phone";"Email";"City";"State/Country";"Other"\n'
+            b'"0012";"Zo\xeb";"M\xfcller";"Caf\xe9";"+15550100";"zoe@example.com";"Gen\xe8ve";"CH";"guest"\n'
+        ),
+        [],
+        ["0012"],
+    ),
+    "LibreOffice: an encoding of DOS, which has other letters": (
+        (
+            b"PIN Entry Code,First Name,Last Name,Company,Phone,Email,City,State/Country,Other\n"
+            b"0012,Zo?,M\x81ller,Caf\x82,+15550100,zoe@example.com,Gen?ve,CH,guest\n"
+        ),
+        [(Code.BAD_ENCODING, 2, None)],
+        [],
+    ),
+    "Excel: Other is empty in many lines": (
+        (
+            b"PIN Entry Code,First Name,Last Name,Company,Phone,Email,City,State/Country,Other\r\n"
+            b"0012,Zo\xeb,M\xfcller,Caf\xe9,+15550100,zoe@example.com,Gen\xe8ve,CH,\r\n"
+            b"0034,Zo\xeb,M\xfcller,Caf\xe9,+15550100,zoe@example.com,Gen\xe8ve,CH\r\n"
+        ),
+        [(Code.COLUMN_COUNT, 3, None)],
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SAVED)
+def test_what_a_spreadsheet_has_saved_is_read_or_told(name: str) -> None:
+    """Files as they come out of one, byte by byte."""
+    data, errors, pins = SAVED[name]
+    found = check(data, filename="list.csv")
+    assert [(problem.code, problem.line, problem.column) for problem in found.errors] == errors
+    assert [entry.pin for entry in found.entries] == pins
 
 
 def test_quotes_mean_what_they_mean_in_a_spreadsheet() -> None:
@@ -127,6 +190,34 @@ def test_windows_1252_and_broken_utf8_are_told_apart(names: bytes, expected: lis
         assert [[entry.first_name, entry.last_name] for entry in found.entries] == [expected]
 
 
+@pytest.mark.parametrize(
+    ("codec", "names"),
+    [
+        ("cp1251", "Иван,Петров,Фирма,,,Москва,RU,"),
+        ("iso-8859-7", "Γιώργος,Παπαδόπουλος,Εταιρεία,,,Αθήνα,GR,"),
+        ("shift-jis", "太郎,山田,株式会社,,,東京,JP,"),
+        ("gbk", "伟,王,公司,,,北京,CN,"),
+        ("euc-kr", "민준,김,회사,,,서울,KR,"),
+    ],
+)
+def test_letters_of_another_script_are_not_taken_for_windows_1252(codec: str, names: str) -> None:
+    """Every byte would be some letter of Windows-1252, and the list would be full of nonsense."""
+    data = "\r\n".join([HEADER, "12" + LINE, "1234," + names]).encode(codec)
+    found = check(data, filename="list.csv")
+    assert [(problem.code, problem.line, problem.params) for problem in found.errors] == [
+        (Code.BAD_ENCODING, 3, {"why": "windows-1252"})
+    ]
+
+
+@pytest.mark.parametrize(
+    "names", ["Zoë,Müller", "ÄÖÜß,ÄÖÜß", "Friðþjófur,Þórðarson", "Créée,Conceição", "“Zoë”,——————", "€,½²³"]
+)
+def test_western_names_are_taken_for_windows_1252(names: str) -> None:
+    """Also with some letters and signs in a row."""
+    data = (HEADER + "\n1234," + names + ",XYZ,,,Uxbridge,UK,\n").encode("cp1252")
+    assert [f"{entry.first_name},{entry.last_name}" for entry in check(data, filename="list.csv").entries] == [names]
+
+
 @pytest.mark.parametrize("code", [0x81, 0x8D, 0x8F, 0x90, 0x9D])
 def test_the_five_bytes_that_windows_1252_lacks_are_refused(code: int) -> None:
     """They show that the file is in another encoding."""
@@ -142,11 +233,18 @@ def test_the_five_bytes_that_windows_1252_lacks_are_refused(code: int) -> None:
         ("list.csv.txt", b"", "name"),
         ("list.csv", b"PK\x03\x04\x14\0\6\0", "spreadsheet"),
         ("list.csv", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500), "spreadsheet"),
+        ("list.csv", b"PK\x03\x04\x14\0\6\0" + bytes(18) + b"people/List.CSV" + bytes(500), "archive"),
         ("list.csv", b"%PDF-1.7\n", "pdf"),
         ("list.csv", b"\x89PNG\r\n\x1a\n", "binary"),
         ("list.csv", b"\xff\xd8\xff\xe0", "binary"),
         ("list.csv", bytes(range(256)) * 8, "binary"),
         ("list.csv", bytes(100), "binary"),
+        ("list.csv", (HEADER + "\n" + LINE).encode() + bytes(4096), "binary"),
+        ("list.csv", b"<!DOCTYPE html>\n<html><head><title>Sign in</title>", "document"),
+        ("list.csv", b"\xef\xbb\xbf\r\n  <table><tr><td>PIN Entry Code</td></tr></table>", "document"),
+        ("list.csv", b'<?xml version="1.0"?>\n<?mso-application progid="Excel.Sheet"?>', "document"),
+        ("list.csv", codecs.BOM_UTF16_LE + "<html>".encode("utf-16-le"), "document"),
+        ("list.csv", b"{\\rtf1\\ansi PIN Entry Code}", "document"),
     ],
 )
 def test_what_is_no_csv_file_is_refused_for_what_it_is(filename: str, data: bytes, why: str) -> None:

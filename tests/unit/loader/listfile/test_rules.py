@@ -30,18 +30,28 @@ def test_a_pin_has_two_to_ten_digits(pin: str) -> None:
         ("12345678901", "long"),
         ("12a4", "other"),
         ("PIN Entry Code", "other"),
-        ("-1234", "separators"),
+        ("-1234", "other"),
+        ("+1234", "other"),
+        ("=0012", "other"),
+        ("=1+1", "other"),
+        ("@1234", "other"),
+        ("O123", "other"),
+        ("12-34-56", "separators"),
         ("12 34", "separators"),
         ("12-34", "separators"),
         ("1.234", "separators"),
         ("1\xa0234", "separators"),
         ("'0012", "marked"),
         ('="0012"', "marked"),
+        ("“0012”", "marked"),
+        ("‚0012‘", "marked"),
         ("１２３４", "digits"),
+        ("1２34", "digits"),
         ("١٢٣٤", "digits"),
         ("12²", "digits"),
         ("\ufeff1234", "invisible"),
         ("12\u200b34", "invisible"),
+        ("\u200e1234", "invisible"),
     ],
 )
 def test_what_is_no_pin_is_told_for_what_it_is(pin: str, why: str) -> None:
@@ -69,6 +79,15 @@ def test_what_is_no_pin_is_told_for_what_it_is(pin: str, why: str) -> None:
         ("########", "hashes"),
         ("#N/A", "formula_error"),
         ("#VALUE!", "formula_error"),
+        ("#WERT!", "formula_error"),
+        ("#DIV/0!", "formula_error"),
+        ("Err:502", "formula_error"),
+        ("2026-01-02", "date"),
+        ("1/2/2026", "date"),
+        ("02.01.2026", "date"),
+        ("1/2/26", "date"),
+        ("12:34", "date"),
+        ("12:34:00", "date"),
     ],
 )
 def test_what_a_spreadsheet_has_damaged_is_told_for_what_it_is(pin: str, why: str, delimiter: str) -> None:
@@ -140,10 +159,13 @@ def test_a_field_has_at_most_200_characters(title: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "params"),
     [
-        (GOOD[:8], {"why": "fewer", "count": 8, "expected": 9}),
+        (GOOD[:8], {"why": "cut", "count": 8, "expected": 9}),
+        (GOOD[1:], {"why": "fewer", "count": 8, "expected": 9}),
         (GOOD[:1], {"why": "fewer", "count": 1, "expected": 9}),
         ((*GOOD, "x"), {"why": "more", "count": 10, "expected": 9}),
         ((*GOOD, "", "", "x", ""), {"why": "more", "count": 12, "expected": 9}),
+        (("1234;Mike;Doe;XYZ;;;Uxbridge;UK;",), {"why": "separator", "count": 1, "expected": 9}),
+        (("1234\tMike\tDoe\tXYZ\t\t\tUxbridge\tUK\t",), {"why": "separator", "count": 1, "expected": 9}),
     ],
 )
 def test_a_line_has_nine_fields(fields: tuple[str, ...], params: dict[str, str | int]) -> None:
@@ -151,6 +173,34 @@ def test_a_line_has_nine_fields(fields: tuple[str, ...], params: dict[str, str |
     found = check_record(*fields)
     assert [(problem.code, problem.line, problem.column, problem.params) for problem in found.errors] == [
         (Code.COLUMN_COUNT, 2, None, params)
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("1234,Mike,Doe,Acme, Inc.,,,Uxbridge,UK,", id="no city"),
+        pytest.param("1234,Mike,Doe,Acme, Inc.,,mike@example.com,Uxbridge,UK,", id="an address for a city"),
+        pytest.param("1234,Mike,Doe,Acme, Inc.,555 0100,,Uxbridge,UK,", id="a number for an address"),
+        pytest.param("1234,Mike, Jr,Doe,XYZ,,,Uxbridge,UK,", id="further on the left"),
+    ],
+)
+def test_a_stray_comma_is_not_taken_for_padding(text: str) -> None:
+    """If the line is longer than the header and its fields are in the wrong columns, the last, empty, is no padding."""
+    found = check(f"{columns.HEADER}\n{text}\n".encode(), filename="list.csv")
+    assert [(problem.code, problem.params["why"], problem.params["count"]) for problem in found.errors] == [
+        (Code.COLUMN_COUNT, "more", 10)
+    ]
+
+
+@pytest.mark.parametrize("header", [columns.HEADER, columns.HEADER + ",", columns.HEADER + ",,,"])
+def test_what_is_wrong_in_a_padded_line_is_told_by_its_column(header: str) -> None:
+    """A sheet with empty columns is as good as one without."""
+    padding = header.removeprefix(columns.HEADER)
+    lines = [header, "1234,Mike,Doe,XYZ,,,,UK," + padding, "56,Mike,Doe,XYZ,,,Uxbridge,UK," + padding]
+    found = check("\n".join(lines).encode(), filename="list.csv")
+    assert [(problem.code, problem.line, problem.column) for problem in found.errors] == [
+        (Code.REQUIRED_MISSING, 2, "City")
     ]
 
 
@@ -188,10 +238,17 @@ def test_a_mail_address_that_does_not_look_like_one_is_warned_of(email: str) -> 
 
 
 @pytest.mark.parametrize(
-    "fields", [GOOD, tuple(f" {field}\xa0" for field in GOOD), with_field(8, "x" * 170), with_field(0, "7")]
+    "fields",
+    [
+        list(GOOD),
+        [f" {field}\xa0" for field in GOOD],
+        with_field(8, "x" * 170),
+        with_field(0, "7"),
+        [*GOOD, "", " "],
+    ],
 )
-def test_the_short_way_and_the_long_way_agree(fields: tuple[str, ...]) -> None:
+def test_the_short_way_and_the_long_way_agree(fields: list[str]) -> None:
     """Where the short way gives an entry, the long way gives the same."""
-    entry = examine(2, fields).entry
+    entry = examine(2, fields, 11).entry
     assert entry is not None
-    assert read(fields) in {entry, None}
+    assert read(fields, 11) in {entry, None}
