@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from loader.catalogues import LANGUAGES
 from loader.errors import DirectoryError, InvalidValue
 from loader.model import (
     Role,
@@ -18,9 +19,6 @@ from loader.model import (
     parse_passcode,
     parse_text,
 )
-
-LANGUAGES: Final = ("en", "fr", "de", "ja")
-"""The languages that a user can be spoken to in."""
 
 
 class Record(NamedTuple):
@@ -73,7 +71,8 @@ class _Field(NamedTuple):
     required: bool = True
 
 
-def _email(text: str) -> str:
+def parse_email(text: str) -> str:
+    """Text becomes a mail address, checked as far as one can without sending. Raises InvalidValue."""
     text = parse_text(text)
     if re.fullmatch(r"[^@\s]+@[^@\s]+", text) is None:
         raise InvalidValue("is not an e-mail address")
@@ -95,7 +94,7 @@ _FIELDS: Final[dict[str, dict[str, _Field]]] = {
     "organizer": {
         "id": _Field(parse_identifier),
         "name": _Field(parse_text),
-        "email": _Field(_email),
+        "email": _Field(parse_email),
         "authorization_code": _Field(parse_authorization_code),
     },
     "conference": {
@@ -107,7 +106,7 @@ _FIELDS: Final[dict[str, dict[str, _Field]]] = {
     "user": {
         "id": _Field(parse_identifier),
         "name": _Field(parse_text),
-        "email": _Field(_email),
+        "email": _Field(parse_email),
         "role": _Field(_one_of(*Role)),
         "language": _Field(_one_of(*LANGUAGES), required=False),
         "organizer": _Field(parse_identifier, required=False),

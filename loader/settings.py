@@ -65,6 +65,49 @@ class Admin(_Section, frozen=True):
     port: Port = 8471
     ops_host: Text = "127.0.0.1"
     ops_port: Port = 9471
+    url: str = ""
+    """Where browsers find the site; `http://<host>:<port>` if empty. With `https` cookies are sent over nothing else."""
+    behind_proxy: bool = False
+    """Whether a proxy of your own stands in front, whose last `X-Forwarded-For` address is believed."""
+    time_zone: Text = "UTC"
+    """In which times are shown, such as `Europe/Paris`."""
+    idle_timeout: Annotated[float, Meta(ge=60, le=86400)] = 1800.0
+    """Seconds without a click after which one is signed out."""
+    session_timeout: Annotated[float, Meta(ge=60, le=604800)] = 43200.0
+    """Seconds after signing in after which one is signed out, clicks or not."""
+    second_factor: bool = True
+    """Whether super-administrators and operators must have a second factor."""
+    privacy_policy: Text = "1"
+    """The version of the privacy policy that is agreed to with each upload."""
+
+    @property
+    def address(self) -> str:
+        """Where browsers find the site, without a slash at the end."""
+        return self.url.rstrip("/") or f"http://{self.host}:{self.port}"
+
+
+class Mail(_Section, frozen=True):
+    host: str = ""
+    """The SMTP server; without one, mail is written to files in `outbox`."""
+    port: Port = 587
+    tls: Literal["starttls", "tls", "none"] = "starttls"
+    user: str = ""
+    password_file: str = ""
+    sender: Text = "rollcall@example.com"
+    outbox: Text = "var/outbox"
+    timeout: Annotated[float, Meta(gt=0, le=120)] = 20.0
+
+
+class Oidc(_Section, frozen=True):
+    """Sign-in by OpenID Connect. Without an issuer there is none."""
+
+    issuer: str = ""
+    client_id: str = ""
+    client_secret_file: str = ""
+    claim: Text = "preferred_username"
+    """The claim of the ID token that names the user of Rollcall."""
+    label: Text = "OpenID Connect"
+    """What the button says."""
 
 
 class Lists(_Section, frozen=True):
@@ -89,6 +132,8 @@ class Settings(_Section, frozen=True):
     key: Key = Key()
     daemon: Daemon = Daemon()
     admin: Admin = Admin()
+    mail: Mail = Mail()
+    oidc: Oidc = Oidc()
     lists: Lists = Lists()
     logs: Logs = Logs()
     doors: Doors = Doors()

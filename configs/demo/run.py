@@ -9,6 +9,7 @@ import asyncio
 import errno
 import http.client
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -18,12 +19,14 @@ from pathlib import Path
 from threading import Event
 from typing import Final
 
+from admin.signing import Signing
 from loader.cli import main as rollcall
 from loader.errors import RollcallError
 from loader.files import write_atomically
+from loader.keyring import Keyring
 from loader.model import Level, Owner, Switch
-from loader.settings import Daemon, Settings, load_settings
-from loader.store import Store, open_store
+from loader.settings import Settings, load_settings
+from loader.store import People, Store, open_store
 from loader.tokens import new_token, token_hash
 
 ROOT: Final = Path(__file__).parents[2]
@@ -38,6 +41,16 @@ LISTS: Final = {
     Owner(Level.COMPANY, "globaltest"): "company-globaltest.csv",
     Owner(Level.COMPANY, "palewater"): "company-palewater.csv",
 }
+PASSWORD_FILE: Final = Path("var/demo-password")
+USERS: Final = {
+    "alicia": "organizer: her own list and conferences",
+    "ugo": "administrator of authorization code 2696367V",
+    "sabine": "super-administrator of Global Test (in German)",
+    "odile": "super-administrator of Palewater Kites, and an organizer (in French)",
+    "kenji": "coordinator (in Japanese)",
+    "operator": "operator of all of it",
+}
+WORDS: Final = "amber basil cedar delta ember fjord grove heron ivory jolly koala lemon maple night ocean pearl".split()
 READY_WITHIN: Final = 30.0
 """Seconds that a service has to become ready."""
 
@@ -45,7 +58,11 @@ SHOWN: Final = """
 Rollcall is running.
   questions      http://{host}:{port}/v1/verify (all that can be asked: /openapi.json)
   operations     http://{ops_host}:{ops_port}/readyz (also /healthz, /metrics)
+  web site       {site}
   data           {database}, {key}, and the token of switch {switch} in {token_file}
+
+Sign in on the web site with the password {password} as
+{users}
 
 Whose PIN is 004127, in the conference that has passcode 7784321? Ask as a switch does:
 
@@ -56,7 +73,7 @@ Change a PIN in the list, put the list in force, and ask again:
 
   {rollcall} --config {config} import {lists}/organizer-alicia.csv --organizer alicia
 
-Ctrl-C stops it.
+or upload the file on the web site. Mail that the web site sends is in {outbox}. Ctrl-C stops it.
 """
 
 
@@ -103,37 +120,46 @@ def main() -> int:
 
 def run(settings: Settings, stopping: Event) -> int:
     """Set up what is not there, start the services, and stop them when told to; 0 if they stopped in order."""
-    require_free_ports(settings.daemon)
-    token = set_up(settings)
+    require_free_ports(settings)
+    token, password = set_up(settings)
     if stopping.is_set():
         return 0
-    daemon = Service("rollcall-daemon")
+    services: list[Service] = []
     try:
-        if wait_until_ready(settings.daemon, daemon, stopping):
-            show(settings, token)
+        services += map(Service, ("rollcall-daemon", "rollcall-admin"))
+        ready = wait_until_ready(
+            settings.daemon.ops_host, settings.daemon.ops_port, services[0], stopping
+        ) and wait_until_ready(settings.admin.ops_host, settings.admin.ops_port, services[1], stopping)
+        if ready:
+            show(settings, token, password)
         while not stopping.wait(0.2):
-            daemon.check()
+            for service in services:
+                service.check()
     finally:
-        status = daemon.stop(settings.daemon.drain_timeout + 5)
-    return 0 if status == 0 else 1
+        statuses = [service.stop(settings.daemon.drain_timeout + 5) for service in reversed(services)]
+    return 0 if not any(statuses) else 1
 
 
-def require_free_ports(daemon: Daemon) -> None:
-    """Raises DemoError if somebody else listens where the daemon would."""
-    for variable, host, port in (("PORT", daemon.host, daemon.port), ("OPS_PORT", daemon.ops_host, daemon.ops_port)):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError as error:
-                why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
-                raise DemoError(
-                    f"port {port} on {host} {why}; choose another with ROLLCALL_DAEMON__{variable}=..."
-                ) from None
+def require_free_ports(settings: Settings) -> None:
+    """Raises DemoError if somebody else listens where the services would."""
+    for section, service in (("DAEMON", settings.daemon), ("ADMIN", settings.admin)):
+        for key, host, port in (("PORT", service.host, service.port), ("OPS_PORT", service.ops_host, service.ops_port)):
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((host, port))
+                except OSError as error:
+                    why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
+                    raise DemoError(
+                        f"port {port} on {host} {why}; choose another with ROLLCALL_{section}__{key}=..."
+                    ) from None
 
 
-def set_up(settings: Settings) -> str:
-    """Make database, key, directory, lists and token, each unless it is there; the token of the demo's switch."""
+def set_up(settings: Settings) -> tuple[str, str]:
+    """Make database, key, directory, lists, token and password, each unless it is there.
+
+    The token of the demo's switch, and the password of the demo's users.
+    """
     call_rollcall("init")
     directory_is_empty, owners = asyncio.run(look(settings))
     if directory_is_empty:
@@ -144,7 +170,7 @@ def set_up(settings: Settings) -> str:
         else:
             option = f"--{owner.level.value.replace('_', '-')}"
             call_rollcall("import", str(DEMO / "lists" / file), option, owner.id)
-    return asyncio.run(keep_token(settings))
+    return asyncio.run(keep_token(settings)), asyncio.run(keep_password(settings))
 
 
 def call_rollcall(*arguments: str) -> None:
@@ -184,10 +210,27 @@ async def take_token(store: Store, token: str) -> None:
     await store.add_switch(Switch(SWITCH, token_hash(token), time.time()))
 
 
-def wait_until_ready(daemon: Daemon, service: Service, stopping: Event) -> bool:
+async def keep_password(settings: Settings) -> str:
+    """The password of the demo's users: the one in the file, or a new one. It is good for nothing but this demo."""
+    if PASSWORD_FILE.exists():
+        password = PASSWORD_FILE.read_text(encoding="ascii").strip()
+    else:
+        password = "-".join(secrets.choice(WORDS) for _ in range(4))
+        write_atomically(PASSWORD_FILE, f"{password}\n".encode("ascii"), mode=0o600)
+    async with open_store(settings.database.url) as store:
+        people = People(store)
+        signing = Signing(store, people, Keyring.load(Path(settings.key.file)))
+        for user_id in USERS:
+            user = await people.user(user_id)
+            if user is not None and (await people.credential(user_id)).password_hash is None:
+                await signing.set_password(user, password)
+    return password
+
+
+def wait_until_ready(host: str, port: int, service: Service, stopping: Event) -> bool:
     """Wait for /readyz; False if the demo is stopped meanwhile. Raises DemoError if it does not come."""
     deadline = time.monotonic() + READY_WITHIN
-    while not is_ready(daemon):
+    while not is_ready(host, port):
         service.check()
         if time.monotonic() > deadline:
             raise DemoError(f"{service.name} is not ready after {READY_WITHIN:g} s")
@@ -196,9 +239,9 @@ def wait_until_ready(daemon: Daemon, service: Service, stopping: Event) -> bool:
     return True
 
 
-def is_ready(daemon: Daemon) -> bool:
-    """Whether the operations port says that the daemon has its index."""
-    connection = http.client.HTTPConnection(daemon.ops_host, daemon.ops_port, timeout=2)
+def is_ready(host: str, port: int) -> bool:
+    """Whether a service says on its operations port that it is ready."""
+    connection = http.client.HTTPConnection(host, port, timeout=2)
     try:
         connection.request("GET", "/readyz")
         return connection.getresponse().status == http.HTTPStatus.OK
@@ -208,7 +251,7 @@ def is_ready(daemon: Daemon) -> bool:
         connection.close()
 
 
-def show(settings: Settings, token: str) -> None:
+def show(settings: Settings, token: str, password: str) -> None:
     """Print what is where, and what to paste."""
     daemon = settings.daemon
     print(
@@ -222,6 +265,10 @@ def show(settings: Settings, token: str) -> None:
             switch=SWITCH,
             token_file=TOKEN_FILE,
             token=token,
+            site=settings.admin.address,
+            password=password,
+            users="\n".join(f"  {user:<10} {role}" for user, role in USERS.items()),
+            outbox=settings.mail.outbox,
             rollcall=os.path.relpath(Path(sys.executable).with_name("rollcall")),
             config=CONFIG,
             lists=DEMO / "lists",

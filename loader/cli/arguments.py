@@ -6,12 +6,11 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from loader.catalogues import LANGUAGES
 from loader.errors import InvalidValue
 from loader.model import parse_identifier
-
-LANGUAGES: Final = ("en", "fr", "de", "ja")
 
 _DESCRIPTION = """\
 Keep PIN lists, and all that belongs to them.

@@ -1,6 +1,6 @@
 """Problems become sentences, in the user's language.
 
-The English text is here; translations are gettext catalogues, `loader/locale/<language>/LC_MESSAGES/rollcall.mo`.
+The English text is here; translations are gettext catalogues, `loader/locale/<language>/LC_MESSAGES/rollcall.po`.
 After a text has changed, bring the template of the catalogues up to date::
 
     pybabel extract -k Text -k Plural:2,3 --omit-header --no-location --sort-output -o loader/locale/rollcall.pot loader
@@ -8,15 +8,15 @@ After a text has changed, bring the template of the catalogues up to date::
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
 from babel import Locale
-from babel.core import UnknownLocaleError
 from babel.numbers import format_decimal
 from babel.support import NullTranslations, Translations
 
+from loader.catalogues import LANGUAGES, catalogue
 from loader.listfile.problems import Code, Problem
 
 CATALOGUES: Final = Path(__file__).parent.parent / "locale"
@@ -230,12 +230,11 @@ def _shown(name: str, value: str | int, locale: Locale) -> str:
     return format_decimal(value, locale=locale)
 
 
-@lru_cache(maxsize=32)
+@cache
 def _catalogue(language: str) -> tuple[NullTranslations, Locale]:
-    try:
-        locale = Locale.parse(language, sep="-" if "-" in language else "_")
-    except (ValueError, UnknownLocaleError):
-        locale = Locale("en")
-    translations = Translations.load(CATALOGUES, [str(locale), locale.language], DOMAIN)
+    language = language.replace("_", "-").partition("-")[0]
+    if language not in LANGUAGES:
+        language = "en"
+    translations = catalogue(CATALOGUES, language, DOMAIN)
     # The numbers go with the words: an English sentence has English numbers.
-    return translations, locale if isinstance(translations, Translations) else Locale("en")
+    return translations, Locale(language if isinstance(translations, Translations) else "en")

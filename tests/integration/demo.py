@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +92,13 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def environment() -> dict[str, str]:
-    """Two free ports, and nothing else that is set from outside."""
+    """Free ports, and nothing else that is set from outside."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("ROLLCALL_")}
-    with closing(socket.create_server(("127.0.0.1", 0))) as one, closing(socket.create_server(("127.0.0.1", 0))) as two:
-        ports = [str(server.getsockname()[1]) for server in (one, two)]
-    return clean | {"ROLLCALL_DAEMON__PORT": ports[0], "ROLLCALL_DAEMON__OPS_PORT": ports[1]}
+    with ExitStack() as stack:
+        servers = [stack.enter_context(closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(4)]
+        ports = [str(server.getsockname()[1]) for server in servers]
+    names = ("DAEMON__PORT", "DAEMON__OPS_PORT", "ADMIN__PORT", "ADMIN__OPS_PORT")
+    return clean | {f"ROLLCALL_{name}": port for name, port in zip(names, ports, strict=True)}
 
 
 @pytest.fixture

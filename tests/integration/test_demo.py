@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -48,7 +49,7 @@ def test_the_demo_as_a_new_user_meets_it(folder: Path, start: Callable[[], Demo]
         assert time.monotonic() < done + IN_FORCE_WITHIN
     assert answer["reason"] == "unknown_pin"
 
-    assert len(processes_in(folder)) == 2
+    assert len(processes_in(folder)) == 3
     assert demo.end(signal.SIGINT) == 0
     assert processes_in(folder) == []
     assert "Traceback" not in demo.output
@@ -83,9 +84,15 @@ def test_a_port_in_use_is_told_plainly(folder: Path, environment: dict[str, str]
     assert not (folder / "var").exists()
 
 
-def test_the_web_site_is_not_there_yet() -> None:
-    """`rollcall-admin` says so, and what to use instead, in one line with status 1."""
-    command = [str(Path(sys.executable).with_name("rollcall-admin"))]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
-    assert "rollcall import" in done.stderr
+def test_the_demos_users_sign_in_with_the_password_that_it_prints(
+    folder: Path, environment: dict[str, str], start: Callable[[], Demo]
+) -> None:
+    """It is another one in every clone, and the same after a second run."""
+    demo = start()
+    password = (folder / "var" / "demo-password").read_text().strip()
+    assert f"with the password {password} as" in demo.output
+    site = f"http://127.0.0.1:{environment['ROLLCALL_ADMIN__PORT']}"
+    with urllib.request.urlopen(f"{site}/signin") as page:
+        assert "Rollcall" in page.read().decode()
+    assert demo.end(signal.SIGTERM) == 0
+    assert "Traceback" not in demo.output

@@ -116,7 +116,7 @@ def test_the_production_file_shows_every_setting() -> None:
     """Each setting stands in configs/production.toml, with its default unless an installation needs another."""
     settings = load_settings(_PRODUCTION, {})
     text = _PRODUCTION.read_text()
-    others = {"url", "file", "format"}
+    others = {"url", "file", "format", "behind_proxy", "host", "user", "password_file"}
     for section in msgspec.structs.fields(Settings):
         assert f"\n[{section.name}]\n" in text
         default, told = getattr(Settings(), section.name), getattr(settings, section.name)

@@ -6,8 +6,7 @@ from string import Formatter
 import pytest
 from babel.messages.catalog import Catalog
 from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
+from babel.messages.pofile import read_po, write_po
 
 from loader.listfile import Check, Code, Problem, check, columns, message, messages
 
@@ -74,8 +73,8 @@ def test_a_language_with_a_catalogue_is_told_in_it(tmp_path: Path, monkeypatch: 
     catalogue.add((entry.singular, entry.plural), ("{count} ligne, {max} au plus", "{count} lignes, {max} au plus"))
     folder = tmp_path / "fr" / "LC_MESSAGES"
     folder.mkdir(parents=True)
-    with (folder / f"{messages.DOMAIN}.mo").open("wb") as output:
-        write_mo(output, catalogue)
+    with (folder / f"{messages.DOMAIN}.po").open("wb") as output:
+        write_po(output, catalogue)
     monkeypatch.setattr(messages, "CATALOGUES", tmp_path)
     messages._catalogue.cache_clear()
     try:

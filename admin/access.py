@@ -1,0 +1,104 @@
+"""Who may do what: section 2 of the design, in one table.
+
+A user of one company never learns whether something of another is there: for both the answer is NotFound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+from loader.errors import NotFound
+from loader.model import Level, Owner, Role, User
+from loader.store import Desk
+
+
+class Action(StrEnum):
+    """What a page lets a user do."""
+
+    LISTS = "lists"
+    """See, upload, edit and put back PIN lists."""
+    CONFERENCES = "conferences"
+    """See conferences, and turn PIN entry on and off."""
+    DIRECTORY = "directory"
+    """Manage a company's users, organizers, codes and conferences."""
+    INSTALLATION = "installation"
+    """Manage companies and switches, and see who is signed in."""
+    AUDIT = "audit"
+    """Read the audit trail."""
+
+
+class Scope(StrEnum):
+    """How far it reaches."""
+
+    NOTHING = "nothing"
+    OWN = "own"
+    """The user's own organizer."""
+    ASSIGNED = "assigned"
+    """The one list that the user is assigned to."""
+    COMPANY = "company"
+    """All of the user's company."""
+    ALL = "all"
+    """All companies."""
+
+
+_N, _OWN, _ASSIGNED, _COMPANY, _ALL = Scope.NOTHING, Scope.OWN, Scope.ASSIGNED, Scope.COMPANY, Scope.ALL
+
+MATRIX: Final[Mapping[Action, Mapping[Role, Scope]]] = {
+    action: dict(zip(Role, scopes, strict=True))
+    for action, scopes in {
+        # organizer, administrator, super-administrator, coordinator, operator
+        Action.LISTS: (_OWN, _ASSIGNED, _COMPANY, _N, _N),
+        Action.CONFERENCES: (_OWN, _N, _COMPANY, _N, _N),
+        Action.DIRECTORY: (_N, _N, _COMPANY, _N, _ALL),
+        Action.INSTALLATION: (_N, _N, _N, _N, _ALL),
+        Action.AUDIT: (_N, _N, _COMPANY, _N, _ALL),
+    }.items()
+}
+
+
+def scope(user: User, action: Action) -> Scope:
+    """How far a user may do something."""
+    return MATRIX[action][user.role]
+
+
+def require(user: User, action: Action) -> Scope:
+    """As :func:`scope`. Raises NotFound if he may not do it at all."""
+    reach = scope(user, action)
+    if reach is Scope.NOTHING:
+        raise NotFound("there is no such page")
+    return reach
+
+
+def assigned_owner(user: User) -> Owner | None:
+    """Whose list is a user's own: the organizer's, or the one that an administrator is assigned to."""
+    if user.role is Role.ADMINISTRATOR:
+        if user.authorization_code is not None:
+            return Owner(Level.AUTHORIZATION_CODE, user.authorization_code)
+        return Owner(Level.COMPANY, user.company_id or "")
+    return None if user.organizer_id is None else Owner(Level.ORGANIZER, user.organizer_id)
+
+
+async def require_list(desk: Desk, user: User, level: str, owner_id: str) -> Owner:
+    """The owner whose list a page is about. Raises NotFound if there is none, or it is not for this user."""
+    reach = require(user, Action.LISTS)
+    try:
+        owner = Owner(Level(level), owner_id)
+    except ValueError:
+        raise NotFound("there is no such list") from None
+    company = await desk.company_of(owner)
+    if company is None or company != user.company_id:
+        raise NotFound("there is no such list")
+    if reach is not Scope.COMPANY and owner != assigned_owner(user):
+        raise NotFound("there is no such list")
+    return owner
+
+
+def company_for(user: User, action: Action, asked: str | None) -> str:
+    """The company that a page is about: the user's own, or the one that an operator asks for. Raises NotFound."""
+    reach = require(user, action)
+    company = asked if reach is Scope.ALL else user.company_id
+    if company is None or (asked is not None and asked != company):
+        raise NotFound("there is no such company")
+    return company

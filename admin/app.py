@@ -1,0 +1,162 @@
+"""The composition root of the web site: everything is made and tied together here."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import signal
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import aiohttp_session
+import structlog
+from aiohttp import web
+
+from admin import errors, keys, ops, rendering, security
+from admin.lists import Lists
+from admin.mail import Mailer
+from admin.metrics import Metrics
+from admin.oidc import OpenIdConnect
+from admin.pages import account, audit, conferences, directory, entries, history, installation, lists, signin, upload
+from admin.sessions import DatabaseStorage
+from admin.signing import Signing
+from admin.visitor import visitors
+from loader.errors import DatabaseError, RollcallError
+from loader.keyring import Keyring
+from loader.settings import Settings
+from loader.store import Desk, People, Store, open_store
+
+log = structlog.get_logger(__name__)
+
+_FORGET_EVERY: Final = 300.0
+_UPLOAD_KEPT: Final = 3600.0
+"""Seconds that an upload waits for its confirmation."""
+_PAGES: Final = (signin, account, lists, entries, upload, history, conferences, directory, installation, audit)
+
+
+class PortError(RollcallError):
+    """An address that the site is to listen on cannot be had."""
+
+
+async def serve(settings: Settings) -> None:
+    """Serve the site until SIGTERM or SIGINT. Raises PortError, KeyFileError, DatabaseError."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    async with AsyncExitStack() as stack:
+        keyring = Keyring.load(Path(settings.key.file))
+        store = await stack.enter_async_context(open_store(settings.database.url))
+        app = make_app(settings, store, keyring)
+        admin = settings.admin
+        operations = ops.make_app(app[keys.METRICS], store)
+        await stack.enter_async_context(_listening(operations, "ops_port", admin.ops_host, admin.ops_port))
+        port = await stack.enter_async_context(_listening(app, "port", admin.host, admin.port))
+        log.info("listening", host=admin.host, port=port, url=admin.address, version=version("rollcall"))
+        await stopping.wait()
+        log.info("draining")
+    log.info("stopped")
+
+
+def make_app(settings: Settings, store: Store, keyring: Keyring, *, signing: Signing | None = None) -> web.Application:
+    """The site over an open database."""
+    admin = settings.admin
+    secure = admin.address.startswith("https:")
+    storage = DatabaseStorage(secure=secure, idle_timeout=admin.idle_timeout)
+    app = web.Application(
+        middlewares=[
+            errors.measured,
+            security.headers,
+            aiohttp_session.session_middleware(storage),
+            visitors,
+            errors.told_plainly,
+            security.own_origin,
+        ],
+        client_max_size=security.MAX_FORM,
+    )
+    people = People(store)
+    app[keys.SETTINGS] = settings
+    app[keys.STORE] = store
+    app[keys.PEOPLE] = people
+    app[keys.DESK] = Desk(store)
+    app[keys.KEYRING] = keyring
+    app[keys.LISTS] = Lists(store, keyring)
+    app[keys.SIGNING] = signing or Signing(store, people, keyring)
+    app[keys.MAILER] = Mailer(settings.mail)
+    app[keys.OIDC] = OpenIdConnect(settings.oidc, admin.address + "/signin/oidc/done")
+    app[keys.METRICS] = Metrics(version("rollcall"))
+    static = _add_static(app)
+    rendering.set_up(app, time_zone=admin.time_zone, static=static)
+    for page in _PAGES:
+        app.add_routes(page.routes)
+    app.cleanup_ctx.append(_in_background)
+    return app
+
+
+async def _in_background(app: web.Application) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(app[keys.MAILER].run()), asyncio.create_task(_forget(app))]
+    yield
+    with suppress(TimeoutError):
+        async with asyncio.timeout(2):
+            await app[keys.MAILER].drained()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _forget(app: web.Application) -> None:
+    """Forget what is over: sessions, links, uploads that nobody confirmed."""
+    admin = app[keys.SETTINGS].admin
+    while True:
+        await asyncio.sleep(_FORGET_EVERY)
+        now = time.time()
+        try:
+            await app[keys.PEOPLE].forget(
+                seen_before=now - admin.idle_timeout, created_before=now - admin.session_timeout - 86400, now=now
+            )
+            await app[keys.DESK].unstage("", created_before=now - _UPLOAD_KEPT)
+        except DatabaseError as error:
+            log.warning("database_unavailable", problem=str(error))
+
+
+def _add_static(app: web.Application) -> dict[str, str]:
+    """Serve the static files, each under an address that changes with it; the addresses by name."""
+    addresses = {}
+    for file in sorted((rendering.FOLDER / "static").iterdir()):
+        data = file.read_bytes()
+        address = f"/static/{hashlib.sha256(data).hexdigest()[:12]}-{file.name}"
+        app.router.add_get(address, _static(data, _MEDIA_TYPES[file.suffix]))
+        addresses[file.name] = address
+    return addresses
+
+
+_MEDIA_TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+
+def _static(data: bytes, media_type: str) -> errors.Handler:
+    async def answer(_request: web.Request) -> web.Response:
+        kept = {"Cache-Control": "public, max-age=31536000, immutable"}
+        return web.Response(body=data, content_type=media_type, charset="utf-8", headers=kept)
+
+    return answer
+
+
+@asynccontextmanager
+async def _listening(app: web.Application, setting: str, host: str, port: int) -> AsyncGenerator[int]:
+    """Listen, and finish what is under way at the end; the port. Raises PortError."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=10.0)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror or error}"
+            raise PortError(f"admin.{setting}: port {port} on {host} {why}") from None
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()

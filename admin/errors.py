@@ -1,0 +1,70 @@
+"""What goes wrong becomes a page in plain words; nothing of the inside gets out."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+from aiohttp import hdrs, web
+
+from admin import keys
+from admin.rendering import render
+from admin.security import Forged
+from admin.visitor import Handler, visitor_of
+from loader.errors import BlockError, DatabaseError, KeyFileError, NotFound
+
+__all__ = ["Handler", "measured", "told_plainly"]
+
+log = structlog.get_logger(__name__)
+
+
+@web.middleware
+async def measured(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Time every page, by its pattern and status. The outermost: whatever gets here becomes an answer."""
+    begun = time.perf_counter()
+    resource = request.match_info.route.resource
+    page = "other" if resource is None else resource.canonical
+    if page.startswith("/static/"):
+        page = "/static"
+    try:
+        response = await handler(request)
+    except web.HTTPException as raised:
+        response = raised
+    except DatabaseError as error:
+        log.error("database_unavailable", problem=str(error))
+        response = web.Response(status=503, text="503: the database cannot be used now", headers={"Retry-After": "5"})
+    except Exception:
+        log.exception("page_failed", page=page)
+        response = web.Response(status=500, text="500: something broke; it is in the log")
+    request.app[keys.METRICS].pages.labels(page, str(response.status)).observe(time.perf_counter() - begun)
+    return response
+
+
+@web.middleware
+async def told_plainly(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Errors as pages of the site, in the visitor's language."""
+    try:
+        return await handler(request)
+    except NotFound:
+        return _page(request, "not_found", 404)
+    except Forged:
+        return _page(request, "forged", 403)
+    except (DatabaseError, BlockError, KeyFileError) as error:
+        log.error("database_unavailable", problem=str(error))
+        return _page(request, "unavailable", 503)
+    except web.HTTPRequestEntityTooLarge:
+        return _page(request, "too_large", 413)
+    except web.HTTPException as raised:
+        if raised.status in (404, 405):
+            return _page(request, "not_found", raised.status)
+        raise
+
+
+def _page(request: web.Request, what: str, status: int) -> web.Response:
+    visitor = visitor_of(request)
+    if visitor.signed_in is None and what == "not_found" and request.method in (hdrs.METH_GET, hdrs.METH_HEAD):
+        # Who is not signed in is not told what is there and what is not.
+        if not request.path.startswith("/signin"):
+            visitor.session["next"] = request.path_qs if request.path_qs.startswith("/") else "/"
+        raise web.HTTPSeeOther("/signin")
+    return render(request, visitor, "error.html", status=status, what=what)

@@ -1,0 +1,109 @@
+"""What a user sets for himself: password, second factor, signing out everywhere."""
+
+from __future__ import annotations
+
+import time
+
+import segno
+from aiohttp import web
+
+from admin import keys
+from admin.rendering import render
+from admin.security import form
+from admin.signing import MIN_PASSWORD, Slowed, matching_step, new_secret, otpauth, password_problem
+from admin.visitor import SIGNED_IN_AT, USER, visitor_of
+
+routes = web.RouteTableDef()
+
+
+@routes.get("/account")
+async def show(request: web.Request) -> web.Response:
+    return await _page(request)
+
+
+async def _page(request: web.Request, status: int = 200, problem: str | None = None) -> web.Response:
+    visitor = visitor_of(request)
+    return render(
+        request,
+        visitor,
+        "account.html",
+        status,
+        problem=problem,
+        minimum=MIN_PASSWORD,
+        second_factor=await request.app[keys.SIGNING].has_second_factor(visitor.user),
+        sessions=await request.app[keys.PEOPLE].sessions(visitor.user.id),
+    )
+
+
+@routes.post("/account/password")
+async def change_password(request: web.Request) -> web.Response:
+    visitor, signing = visitor_of(request), request.app[keys.SIGNING]
+    fields = await form(request)
+    user, password = visitor.user, fields.get("password", "")
+    problem = password_problem(password, user.id)
+    if problem is None and password != fields.get("again", ""):
+        problem = "different"
+    if problem is None:
+        try:
+            if await signing.by_password(user.id, fields.get("old", ""), visitor.address) is None:
+                problem = "wrong"
+        except Slowed:
+            problem = "slowed"
+    if problem is not None:
+        return await _page(request, 422, problem)
+    await signing.set_password(user, password)
+    await request.app[keys.DESK].record(visitor.did("password_set", user.id))
+    visitor.session.invalidate()
+    raise web.HTTPSeeOther("/signin")
+
+
+@routes.post("/account/sign-out-everywhere")
+async def sign_out_everywhere(request: web.Request) -> web.Response:
+    visitor = visitor_of(request)
+    await form(request)
+    await request.app[keys.PEOPLE].end_sessions_of(visitor.user.id)
+    await request.app[keys.DESK].record(visitor.did("signed_out_everywhere", visitor.user.id))
+    visitor.session.invalidate()
+    raise web.HTTPSeeOther("/signin")
+
+
+@routes.get("/account/second-factor")
+async def show_second_factor(request: web.Request) -> web.Response:
+    visitor = visitor_of(request)
+    visitor.user  # noqa: B018 - raises if nobody is signed in
+    visitor.session["enrolling"] = visitor.session.get("enrolling") or new_secret()
+    return await _second_factor_page(request)
+
+
+async def _second_factor_page(request: web.Request, status: int = 200, *, wrong: bool = False) -> web.Response:
+    visitor = visitor_of(request)
+    secret = str(visitor.session["enrolling"])
+    return render(
+        request,
+        visitor,
+        "second_factor.html",
+        status,
+        secret=" ".join(secret[at : at + 4] for at in range(0, len(secret), 4)),
+        picture=segno.make(otpauth(visitor.user, secret), error="m").svg_data_uri(scale=4, border=2, light="#fff"),
+        wrong=wrong,
+        must=visitor.session.get("must_enroll", False),
+        enrolled=await request.app[keys.SIGNING].has_second_factor(visitor.user),
+    )
+
+
+@routes.post("/account/second-factor")
+async def set_second_factor(request: web.Request) -> web.Response:
+    visitor, signing = visitor_of(request), request.app[keys.SIGNING]
+    fields = await form(request)
+    user, secret = visitor.user, visitor.session.get("enrolling")
+    if secret is None or matching_step(secret, fields.get("code", "")) is None:
+        visitor.session["enrolling"] = secret or new_secret()
+        return await _second_factor_page(request, 422, wrong=True)
+    await signing.set_second_factor(user, secret)
+    await request.app[keys.DESK].record(visitor.did("second_factor_set", user.id))
+    await request.app[keys.PEOPLE].end_sessions_of(user.id)
+    for name in ("enrolling", "must_enroll"):
+        visitor.session.pop(name, None)
+    visitor.session[USER], visitor.session[SIGNED_IN_AT] = user.id, time.time()
+    visitor.notice(visitor._("From now on you need a code of your authenticator to sign in."))
+    raise web.HTTPSeeOther("/account")

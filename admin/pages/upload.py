@@ -1,0 +1,355 @@
+"""Uploading a list: choose, look at what would change, confirm, and see when it is in force."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+import secrets
+import time
+from typing import Final
+
+import msgspec
+from aiohttp import BodyPartReader, web
+
+from admin import keys
+from admin.access import Action, Scope, assigned_owner, require, require_list
+from admin.pages.lists import address_of, owner_of
+from admin.rendering import render
+from admin.security import Forged, form, require_token, text_of
+from admin.visitor import Visitor, visitor_of
+from loader.compiled import EMPTY
+from loader.errors import NotFound, StaleRevision
+from loader.listfile import WEB_LIMITS, Check, Code, Problem, check, columns, message
+from loader.model import Level, Owner, Revision, StagedUpload
+from loader.publish import Difference, diff, publish
+from loader.store import Desk
+
+routes = web.RouteTableDef()
+
+_SHOWN: Final = 10
+"""How many entries of each kind a preview shows."""
+_MAX_REQUEST: Final = (WEB_LIMITS.max_bytes or 0) + 64 * 1024
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What a file would do to one list. `revision` is the one that it was compared with."""
+
+    owner: Owner
+    name: str
+    revision: Revision
+    before: int
+    difference: Difference
+
+
+@routes.get("/upload")
+async def show(request: web.Request) -> web.Response:
+    return await _form_page(request, visitor_of(request))
+
+
+@routes.post("/upload")
+async def upload(request: web.Request) -> web.Response:
+    """The file is read as it comes, and no further than a list may be long."""
+    visitor = visitor_of(request)
+    require(visitor.user, Action.LISTS)
+    if (request.content_length or 0) > _MAX_REQUEST:
+        return await _form_page(request, visitor, problems=[_too_large(request.content_length or 0)], status=413)
+    if not request.content_type.startswith("multipart/"):
+        raise Forged
+    fields, filename, data = await _read(request)
+    desk = request.app[keys.DESK]
+    chosen = [value for name, value in fields if name == "owner"]
+    owners = [await require_list(desk, visitor.user, *one.partition(":")[::2]) for one in chosen]
+    missing = [
+        what
+        for what, there in (("owner", owners), ("file", filename), ("policy", ("policy", "on") in fields))
+        if not there
+    ]
+    if missing:
+        return await _form_page(request, visitor, chosen=chosen, missing=missing, status=422)
+    settings = request.app[keys.SETTINGS]
+    await desk.agree(visitor.user.id, settings.admin.privacy_policy, time.time())
+    if data is None:
+        return await _form_page(request, visitor, chosen=chosen, problems=[_too_large(_MAX_REQUEST)], status=413)
+    upload_id = secrets.token_urlsafe(16)
+    key_id = await request.app[keys.SIGNING].key_in_use()
+    sealed = request.app[keys.KEYRING].holding(key_id).seal_secret(f"upload|{upload_id}", data, key_id=key_id)
+    await desk.stage(
+        StagedUpload(
+            id=upload_id,
+            user_id=visitor.user.id,
+            created_at=time.time(),
+            filename=filename[:200],
+            owners=tuple(dict.fromkeys(owner.key for owner in owners)),
+            restore_zeros=False,
+            key_id=key_id,
+            sealed=sealed,
+        )
+    )
+    raise web.HTTPSeeOther(f"/upload/{upload_id}")
+
+
+@routes.get("/upload/{id}")
+async def preview(request: web.Request) -> web.Response:
+    visitor = visitor_of(request)
+    return await _preview_page(request, visitor, await _staged(request, visitor))
+
+
+@routes.post("/upload/{id}/zeros")
+async def restore_zeros(request: web.Request) -> web.Response:
+    visitor = visitor_of(request)
+    fields = await form(request)
+    staged = await _staged(request, visitor)
+    await request.app[keys.DESK].restore_zeros(staged.id, on="restore" in fields)
+    raise web.HTTPSeeOther(f"/upload/{staged.id}")
+
+
+@routes.get("/upload/{id}/errors.csv")
+async def faulty_lines(request: web.Request) -> web.Response:
+    """The faulty lines, with what is wrong in front of each, to work on in a spreadsheet."""
+    visitor = visitor_of(request)
+    staged = await _staged(request, visitor)
+    data, checked = await _checked(request, staged)
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter=checked.delimiter or ",")
+    writer.writerow([visitor._("Line"), visitor._("What is wrong"), *columns.TITLES])
+    lines = data.decode(checked.encoding or "utf-8", "replace").splitlines()
+    for number, problems in _by_line(checked.errors).items():
+        told = " ".join(message(problem, visitor.language) for problem in problems)
+        line = lines[number - 1] if 0 < number <= len(lines) else ""
+        # What a spreadsheet would run as a formula is shown as text.
+        cells = [
+            f"'{cell}" if cell.startswith(("=", "+", "-", "@")) else cell
+            for cell in line.split(checked.delimiter or ",")
+        ]
+        writer.writerow([number, told, *cells])
+    return web.Response(
+        body=out.getvalue().encode("utf-8-sig"),
+        content_type="text/csv",
+        headers={"Content-Disposition": 'attachment; filename="errors.csv"', "Cache-Control": "no-store"},
+    )
+
+
+@routes.post("/upload/{id}")
+async def confirm(request: web.Request) -> web.Response:
+    visitor = visitor_of(request)
+    fields = await form(request)
+    staged = await _staged(request, visitor)
+    desk, uploads = request.app[keys.DESK], request.app[keys.METRICS].uploads
+    if "cancel" in fields:
+        await desk.unstage(staged.id)
+        visitor.notice(visitor._("The upload was cancelled. Nothing was changed."))
+        raise web.HTTPSeeOther("/")
+    _, checked = await _checked(request, staged)
+    changes = await _changes(request, visitor, staged, checked)
+    if checked.error_count or (_shrinks(changes) and "shrink" not in fields):
+        return await _preview_page(request, visitor, staged, status=422, ask_about_shrinking=True)
+    compared = json.loads(fields.get("compared", "{}") or "{}")
+    if compared != {change.owner.key: change.revision for change in changes}:
+        # Somebody changed a list after the preview: what would change now is something else.
+        return await _preview_page(request, visitor, staged, status=409, stale=True)
+    published = []
+    for change in changes:
+        try:
+            done = await publish(
+                request.app[keys.STORE],
+                request.app[keys.KEYRING],
+                change.owner,
+                checked.entries,
+                by=visitor.user.id,
+                source="upload",
+                expected_revision=change.revision,
+            )
+        except StaleRevision:
+            return await _preview_page(request, visitor, staged, status=409, stale=True)
+        published.append(change.owner.key)
+        detail = f"{staged.filename}: +{done.added} ~{done.changed} -{done.removed}"
+        await desk.record(visitor.did("list_uploaded", change.owner.key, detail))
+    await desk.unstage(staged.id)
+    uploads.labels("confirmed").inc()
+    visitor.session["uploaded"] = {"owners": published, "processed": checked.processed, "file": staged.filename}
+    raise web.HTTPSeeOther("/uploaded")
+
+
+@routes.get("/uploaded")
+async def uploaded(request: web.Request) -> web.Response:
+    """The confirmation. When the lists are in force arrives by itself."""
+    visitor = visitor_of(request)
+    done = visitor.session.get("uploaded")
+    if done is None:
+        raise web.HTTPSeeOther("/")
+    desk = request.app[keys.DESK]
+    owners = [await require_list(desk, visitor.user, *key.partition(":")[::2]) for key in done["owners"]]
+    lists = [
+        (owner, await desk.name_of(owner), await desk.applied(owner, now=time.time()), address_of(owner))
+        for owner in owners
+    ]
+    return render(request, visitor, "uploaded.html", lists=lists, processed=done["processed"], file=done["file"])
+
+
+@routes.get("/lists/{level}/{owner}/upload")
+async def show_for(request: web.Request) -> web.Response:
+    visitor = visitor_of(request)
+    owner = await owner_of(request, visitor)
+    return await _form_page(request, visitor, chosen=[owner.key])
+
+
+async def _read(request: web.Request) -> tuple[list[tuple[str, str]], str, bytes | None]:
+    """The fields, the file's name, and its bytes; None for those if they are too many. Raises Forged."""
+    fields: list[tuple[str, str]] = []
+    filename = ""
+    data: bytes | None = b""
+    known = False
+    async for part in await request.multipart():
+        if not isinstance(part, BodyPartReader):
+            raise Forged
+        if part.name == "csrf":
+            # It stands first in the form: nothing is read for a page that is not ours.
+            require_token(request, await text_of(part))
+            known = True
+        elif not known:
+            raise Forged
+        elif part.name == "file":
+            filename = part.filename or ""
+            received = bytearray()
+            while chunk := await part.read_chunk():
+                received += chunk
+                if len(received) > (WEB_LIMITS.max_bytes or 0) + 1:
+                    return fields, filename, None
+            data = bytes(received)
+        else:
+            fields.append((part.name or "", await text_of(part)))
+    if not known:
+        raise Forged
+    return fields, filename, data
+
+
+async def _staged(request: web.Request, visitor: Visitor) -> StagedUpload:
+    """The visitor's own upload. Raises NotFound, also if a list is no longer his."""
+    desk: Desk = request.app[keys.DESK]
+    staged = await desk.staged(request.match_info["id"], visitor.user.id)
+    if staged is None:
+        raise NotFound("there is no such upload")
+    for key in staged.owners:
+        await require_list(desk, visitor.user, *key.partition(":")[::2])
+    return staged
+
+
+async def _checked(request: web.Request, staged: StagedUpload) -> tuple[bytes, Check]:
+    """The file, and what is to be said of it: the same as `rollcall check --limits web` says."""
+    keyring = request.app[keys.KEYRING].holding(staged.key_id)
+    data = keyring.open_secret(f"upload|{staged.id}", staged.sealed, key_id=staged.key_id)
+    checked = await asyncio.to_thread(
+        check,
+        data,
+        filename=staged.filename,
+        limits=WEB_LIMITS,
+        guessable_share=request.app[keys.SETTINGS].lists.guessable_share,
+        restore_zeros=staged.restore_zeros,
+    )
+    return data, checked
+
+
+async def _changes(request: web.Request, visitor: Visitor, staged: StagedUpload, checked: Check) -> list[Change]:
+    desk, changes = request.app[keys.DESK], []
+    for key in staged.owners:
+        owner = await require_list(desk, visitor.user, *key.partition(":")[::2])
+        block = await request.app[keys.LISTS].opened(owner) or EMPTY
+        difference = diff(block.entries(), checked.entries)
+        changes.append(Change(owner, await desk.name_of(owner), block.revision, block.count, difference))
+    return changes
+
+
+def _shrinks(changes: list[Change]) -> bool:
+    """Whether a list would shrink to less than half."""
+    return any(
+        (change.before - len(change.difference.removed) + len(change.difference.added)) * 2 < change.before
+        for change in changes
+    )
+
+
+async def _preview_page(
+    request: web.Request,
+    visitor: Visitor,
+    staged: StagedUpload,
+    status: int = 200,
+    *,
+    stale: bool = False,
+    ask_about_shrinking: bool = False,
+) -> web.Response:
+    _, checked = await _checked(request, staged)
+    uploads = request.app[keys.METRICS].uploads
+    if checked.error_count:
+        uploads.labels("refused").inc()
+        return render(
+            request, visitor, "refused.html", 422, staged=staged, checked=checked, lines=_by_line(checked.errors)
+        )
+    uploads.labels("staged").inc()
+    changes = await _changes(request, visitor, staged, checked)
+    zeros = [problem for problem in checked.warnings if problem.code is Code.PIN_ZEROS_LOST]
+    return render(
+        request,
+        visitor,
+        "preview.html",
+        status,
+        staged=staged,
+        checked=checked,
+        changes=changes,
+        zeros=zeros,
+        warnings=[problem for problem in checked.warnings if problem.code is not Code.PIN_ZEROS_LOST],
+        compared=json.dumps({change.owner.key: change.revision for change in changes}),
+        shrinks=_shrinks(changes),
+        ask_about_shrinking=ask_about_shrinking,
+        stale=stale,
+        shown=_SHOWN,
+    )
+
+
+async def _form_page(
+    request: web.Request,
+    visitor: Visitor,
+    *,
+    chosen: list[str] | None = None,
+    missing: list[str] | None = None,
+    problems: list[Problem] | None = None,
+    status: int = 200,
+) -> web.Response:
+    user, desk = visitor.user, request.app[keys.DESK]
+    reach = require(user, Action.LISTS)
+    own = assigned_owner(user)
+    choices: list[tuple[Owner, str]] = []
+    if reach is Scope.COMPANY and user.company_id is not None:
+        company = Owner(Level.COMPANY, user.company_id)
+        choices.append((company, await desk.name_of(company)))
+        choices += [
+            (Owner(Level.AUTHORIZATION_CODE, one["code"]), one["label"]) for one in await desk.codes(user.company_id)
+        ]
+        choices += [(Owner(Level.ORGANIZER, one["id"]), one["name"]) for one in await desk.organizers(user.company_id)]
+    elif own is not None:
+        choices.append((own, await desk.name_of(own)))
+    if chosen is None:
+        chosen = [choices[0][0].key] if len(choices) == 1 else []
+    return render(
+        request,
+        visitor,
+        "upload.html",
+        status,
+        choices=choices,
+        chosen=chosen,
+        missing=missing or [],
+        problems=problems or [],
+        limits=WEB_LIMITS,
+        policy=request.app[keys.SETTINGS].admin.privacy_policy,
+    )
+
+
+def _by_line(problems: list[Problem]) -> dict[int, list[Problem]]:
+    lines: dict[int, list[Problem]] = {}
+    for problem in problems:
+        lines.setdefault(problem.line or 0, []).append(problem)
+    return lines
+
+
+def _too_large(count: int) -> Problem:
+    return Problem(Code.FILE_TOO_LARGE, None, None, {"count": count, "max": WEB_LIMITS.max_bytes or 0})

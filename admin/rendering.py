@@ -1,0 +1,79 @@
+"""Templates become pages: in the visitor's language, with dates and numbers as it writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo
+
+import aiohttp_jinja2
+import jinja2
+from aiohttp import hdrs, web
+from babel.dates import format_datetime
+from babel.numbers import format_decimal
+
+from loader.catalogues import LANGUAGES, catalogue
+from loader.listfile import message
+
+if TYPE_CHECKING:
+    from admin.visitor import Visitor
+
+FOLDER: Final = Path(__file__).parent
+CATALOGUES: Final = FOLDER / "locale"
+DOMAIN: Final = "admin"
+_ENVIRONMENTS: Final = {language: web.AppKey(f"templates-{language}", jinja2.Environment) for language in LANGUAGES}
+LANGUAGE_NAMES: Final = {"en": "English", "fr": "Français", "de": "Deutsch", "ja": "日本語"}
+
+
+def set_up(app: web.Application, *, time_zone: str, static: Mapping[str, str]) -> None:
+    """An environment for each language. `static` gives the address of each static file."""
+    zone = ZoneInfo(time_zone)
+    for language, key in _ENVIRONMENTS.items():
+        environment = aiohttp_jinja2.setup(
+            app,
+            app_key=key,
+            loader=jinja2.FileSystemLoader(FOLDER / "templates"),
+            extensions=["jinja2.ext.i18n", "jinja2.ext.do"],
+            trim_blocks=True,
+            lstrip_blocks=True,
+            undefined=jinja2.StrictUndefined,
+            default_helpers=False,
+        )
+        translations = catalogue(CATALOGUES, language, DOMAIN)
+        environment.install_gettext_translations(translations, newstyle=True)  # type: ignore[attr-defined]
+        environment.filters |= {
+            "moment": partial(_moment, zone=zone, language=language),
+            "number": partial(_number, language=language),
+            "problem": partial(message, language=language),
+        }
+        environment.globals |= {"static": static, "language": language, "language_names": LANGUAGE_NAMES}
+
+
+def render(request: web.Request, visitor: Visitor, template: str, status: int = 200, **context: Any) -> web.Response:
+    """A page. It is for this visitor alone, and is not kept anywhere."""
+    notices = visitor.session.pop("notices", []) if visitor.session.get("notices") else []
+    context |= {
+        "visitor": visitor,
+        "user": visitor.signed_in,
+        "csrf": visitor.session.get("csrf", ""),
+        "notices": notices,
+        "path": request.rel_url.path,
+    }
+    response = aiohttp_jinja2.render_template(
+        template, request, context, app_key=_ENVIRONMENTS[visitor.language], status=status
+    )
+    response.headers[hdrs.CACHE_CONTROL] = "no-store"
+    return response
+
+
+def _moment(seconds: float, *, zone: ZoneInfo, language: str) -> str:
+    """A time, in seconds since 1970, with its time zone."""
+    told = format_datetime(datetime.fromtimestamp(seconds, UTC), "medium", tzinfo=zone, locale=language)
+    return f"{told} {datetime.fromtimestamp(seconds, zone).tzname()}"
+
+
+def _number(value: float, *, language: str) -> str:
+    return format_decimal(value, locale=language)

@@ -1,0 +1,89 @@
+"""What stands around every page: headers, and proof that a change was asked for from a page of ours."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from aiohttp import BodyPartReader, hdrs, web
+
+from admin import keys
+from admin.visitor import Handler, visitor_of
+
+MAX_FORM: Final = 512 * 1024
+"""Bytes of a form without a file."""
+
+_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    "X-Frame-Options": "DENY",
+}
+
+
+class Forged(Exception):
+    """A change was not asked for from a page of ours, or from one of a session that is over."""
+
+
+@web.middleware
+async def headers(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Headers that go with every answer."""
+    response = await handler(request)
+    response.headers.update(_HEADERS)
+    if request.app[keys.SETTINGS].admin.address.startswith("https:"):
+        response.headers["Strict-Transport-Security"] = "max-age=31536000"
+    return response
+
+
+@web.middleware
+async def own_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse a change that another site's page asks for: raises Forged. The token is checked where the form is read."""
+    if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
+        origin = request.headers.get(hdrs.ORIGIN)
+        site = request.headers.get("Sec-Fetch-Site", "same-origin")
+        if site not in ("same-origin", "none") or (origin is not None and not _is_ours(request, origin)):
+            raise Forged
+    return await handler(request)
+
+
+def _is_ours(request: web.Request, origin: str) -> bool:
+    ours = urlsplit(request.app[keys.SETTINGS].admin.address)
+    asked = urlsplit(origin)
+    return (asked.scheme, asked.netloc) == (ours.scheme, ours.netloc) or asked.netloc == request.host
+
+
+async def form(request: web.Request) -> dict[str, str]:
+    """The fields of a form, the last of each name. Raises Forged without the session's token."""
+    posted = await request.post()
+    fields = {name: value for name, value in posted.items() if isinstance(value, str)}
+    require_token(request, fields.get("csrf", ""))
+    return fields
+
+
+async def form_lists(request: web.Request) -> dict[str, list[str]]:
+    """As :func:`form`, with all values of each name."""
+    await form(request)
+    posted: Any = await request.post()
+    return {name: [value for value in posted.getall(name) if isinstance(value, str)] for name in posted}
+
+
+def require_token(request: web.Request, token: str) -> None:
+    """Raises Forged unless this is the token of the visitor's session."""
+    known = visitor_of(request).session.get("csrf", "")
+    if not known or not hmac.compare_digest(known.encode(), token.encode()):
+        raise Forged
+
+
+async def text_of(part: BodyPartReader, limit: int = 4096) -> str:
+    """The text of a small part of a multipart form. Raises web.HTTPRequestEntityTooLarge."""
+    received = bytearray()
+    while chunk := await part.read_chunk(limit):
+        received += chunk
+        if len(received) > limit:
+            raise web.HTTPRequestEntityTooLarge(limit, len(received))
+    return received.decode("utf-8", "replace")

@@ -1,0 +1,82 @@
+"""Sessions on the server: the browser has a random word, the database its hash and all else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import time
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+from aiohttp_session import AbstractStorage, Session
+
+from admin import keys
+from loader.model import Session as Stored
+
+_TOUCHED_EVERY: Final = 60.0
+"""Seconds between two notes that a session was seen."""
+
+
+class DatabaseStorage(AbstractStorage):
+    """What aiohttp-session keeps sessions in.
+
+    With `secure` the cookie is sent over https only, and its name has the prefix `__Host-`, so that no other host
+    can set it.
+    """
+
+    def __init__(self, *, secure: bool, idle_timeout: float) -> None:
+        super().__init__(
+            cookie_name="__Host-rollcall" if secure else "rollcall",
+            max_age=None,
+            path="/",
+            secure=secure,
+            httponly=True,
+            samesite="Lax",
+        )
+        self._idle_timeout = idle_timeout
+
+    async def load_session(self, request: web.Request) -> Session:
+        """The session of the browser's word, unless it is over; a new one otherwise."""
+        word = self.load_cookie(request)
+        stored = await request.app[keys.PEOPLE].session(_hash(word)) if word else None
+        now = time.time()
+        if stored is None or now - stored.seen_at > self._idle_timeout:
+            session = Session(None, data=None, new=True, max_age=None)
+            session["csrf"] = secrets.token_urlsafe(24)
+            return session
+        session = Session(word, data=None, new=False, max_age=None)
+        session.update(json.loads(stored.data))
+        session._changed = now - stored.seen_at > _TOUCHED_EVERY  # noqa: SLF001 - seen again is a change
+        request["stored_session"] = stored
+        return session
+
+    async def save_session(self, request: web.Request, response: web.StreamResponse, session: Session) -> None:
+        """Keep what is in the session. One that is empty is over."""
+        people = request.app[keys.PEOPLE]
+        stored: Stored | None = request.get("stored_session")
+        word = session.identity
+        if stored is not None and (session.empty or word is None):
+            # Over, or begun anew at signing in: the old word is good for nothing more.
+            await people.end_session(stored.id_hash)
+        if session.empty:
+            self.save_cookie(response, "", max_age=0)
+            return
+        now = time.time()
+        visitor = request.get("visitor")
+        data: dict[str, Any] = dict(session.items())
+        if word is None:
+            word = secrets.token_urlsafe(32)
+            stored = Stored(_hash(word), None, now, now, "", "", "{}")
+            self.save_cookie(response, word)
+        if stored is None:
+            return
+        user_id = data.get("user")
+        if visitor is not None:
+            stored = msgspec.structs.replace(stored, address=visitor.address, agent=visitor.agent)
+        await people.put_session(msgspec.structs.replace(stored, user_id=user_id, seen_at=now, data=json.dumps(data)))
+
+
+def _hash(word: str) -> bytes:
+    return hashlib.sha256(word.encode("utf-8", "replace")).digest()

@@ -1,0 +1,187 @@
+"""Signing in: passwords (argon2id), second factors (TOTP, RFC 6238), one-time links, and what slows guessing down."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+import time
+from typing import Final
+
+import msgspec
+import pyotp
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from loader.keyring import Keyring
+from loader.model import Credential, User
+from loader.store import People, Store
+
+MIN_PASSWORD: Final = 12
+MAX_PASSWORD: Final = 200
+LINK_GOOD_FOR: Final = 3600.0
+"""Seconds."""
+_FREE_FAILURES: Final = {"account": 3, "address": 15}
+"""How often in a row signing in may fail without a wait."""
+_LONGEST_WAIT: Final = 900.0
+_TOTP_STEP: Final = 30
+
+
+class Slowed(Exception):
+    """Signing in has failed too often: wait so many seconds."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
+class Signing:
+    """Knows who somebody is by what he types."""
+
+    def __init__(self, store: Store, people: People, keyring: Keyring, *, hasher: PasswordHasher | None = None) -> None:
+        self._store = store
+        self._people = people
+        self._keyring = keyring
+        self._hasher = hasher or PasswordHasher()
+        # Somebody who is not there must take as long as a wrong password.
+        self._nobody = self._hasher.hash(secrets.token_hex(16))
+
+    async def by_password(self, name: str, password: str, address: str) -> User | None:
+        """The user with this name and password, both case-sensitive. Raises Slowed."""
+        await self._wait_over(name, address)
+        user = await self._people.user(name) if name else None
+        credential = await self._people.credential(user.id) if user else None
+        known = credential.password_hash if credential else None
+        good = await self._matches(known or self._nobody, password) and known is not None
+        if user is None or not good:
+            await self.failed(name, address)
+            return None
+        return user
+
+    async def failed(self, name: str, address: str) -> None:
+        """Count a failure."""
+        now = time.time()
+        await self._people.failed("account", name[:200], now)
+        await self._people.failed("address", address, now)
+
+    async def succeeded(self, user: User) -> None:
+        """The account's failures are forgiven; those of the address are not, as it may be guessing at others."""
+        await self._people.succeeded("account", user.id)
+
+    async def set_password(self, user: User, password: str) -> None:
+        """Give a user a new password, and sign him out everywhere."""
+        hashed = await asyncio.to_thread(self._hasher.hash, password)
+        credential = await self._people.credential(user.id)
+        await self._people.put_credential(
+            msgspec.structs.replace(credential, password_hash=hashed, changed_at=time.time())
+        )
+        await self._people.end_sessions_of(user.id)
+        await self._people.succeeded("account", user.id)
+
+    # Second factors
+
+    async def has_second_factor(self, user: User) -> bool:
+        return (await self._people.credential(user.id)).totp_secret is not None
+
+    async def by_code(self, user: User, code: str, address: str) -> bool:
+        """Whether this is a code of the user's authenticator that was not used before. Raises Slowed."""
+        await self._wait_over(user.id, address)
+        credential = await self._people.credential(user.id)
+        if credential.totp_secret is not None and credential.totp_key_id is not None:
+            keyring = self._keyring.holding(credential.totp_key_id)
+            secret = keyring.open_secret(f"totp|{user.id}", credential.totp_secret, key_id=credential.totp_key_id)
+            step = matching_step(secret.decode(), code)
+            if step is not None and await self._people.use_totp_step(user.id, step):
+                return True
+        await self.failed(user.id, address)
+        return False
+
+    async def set_second_factor(self, user: User, secret: str | None) -> None:
+        """Have the user need this authenticator from now on; none if None."""
+        credential = await self._people.credential(user.id)
+        sealed = key_id = None
+        if secret is not None:
+            key_id = await self.key_in_use()
+            sealed = self._keyring.holding(key_id).seal_secret(f"totp|{user.id}", secret.encode(), key_id=key_id)
+        await self._people.put_credential(
+            msgspec.structs.replace(credential, totp_secret=sealed, totp_key_id=key_id, totp_step=0)
+        )
+
+    async def key_in_use(self) -> str:
+        """The ID of the key that new secrets are sealed under."""
+        async with self._store.writing() as writing:
+            return await writing.key_in_use() or self._keyring.current
+
+    # One-time links
+
+    async def new_link(self, user: User) -> str:
+        """A word that sets the user's password once, within an hour."""
+        word = secrets.token_urlsafe(32)
+        await self._people.put_link(_hash(word), user.id, time.time() + LINK_GOOD_FOR)
+        return word
+
+    async def link_user(self, word: str) -> User | None:
+        return await self._people.link_user(_hash(word), time.time())
+
+    async def take_link(self, word: str) -> bool:
+        return await self._people.take_link(_hash(word), time.time())
+
+    async def _matches(self, hashed: str, password: str) -> bool:
+        def verify() -> bool:
+            try:
+                return self._hasher.verify(hashed, password[:MAX_PASSWORD])
+            except (VerificationError, InvalidHashError):
+                return False
+
+        return await asyncio.to_thread(verify)
+
+    async def _wait_over(self, name: str, address: str) -> None:
+        now = time.time()
+        for kind, failed_id in (("account", name[:200]), ("address", address)):
+            count, last_at = await self._people.failures(kind, failed_id)
+            over = count - _FREE_FAILURES[kind]
+            if over >= 0:
+                left = last_at + min(2.0 ** min(over, 20), _LONGEST_WAIT) - now
+                if left > 0:
+                    raise Slowed(int(left) + 1)
+
+
+def new_secret() -> str:
+    """A secret for an authenticator, in base32."""
+    return pyotp.random_base32()
+
+
+def otpauth(user: User, secret: str) -> str:
+    """What an authenticator reads from the picture."""
+    return pyotp.TOTP(secret).provisioning_uri(name=user.id, issuer_name="Rollcall")
+
+
+def matching_step(secret: str, code: str, now: float | None = None) -> int | None:
+    """The time step whose code this is: the present one, the last or the next; None if it is of none of them."""
+    code = code.replace(" ", "")
+    totp = pyotp.TOTP(secret)
+    step = int((time.time() if now is None else now) // _TOTP_STEP)
+    for candidate in (step, step - 1, step + 1):
+        if secrets.compare_digest(totp.generate_otp(candidate).encode(), code.encode("utf-8", "replace")):
+            return candidate
+    return None
+
+
+def password_problem(password: str, name: str) -> str | None:
+    """Why a password cannot be taken, as a word; None if it can: length is what counts (NIST SP 800-63B)."""
+    if len(password) < MIN_PASSWORD:
+        return "short"
+    if len(password) > MAX_PASSWORD:
+        return "long"
+    if name.lower() in password.lower() or len(set(password)) < 5:
+        return "easy"
+    return None
+
+
+def empty(credential: Credential) -> bool:
+    """Whether a user has nothing yet to sign in with."""
+    return credential.password_hash is None
+
+
+def _hash(word: str) -> bytes:
+    return hashlib.sha256(word.encode("utf-8", "replace")).digest()
