@@ -93,27 +93,22 @@ def test_what_the_switch_engineer_tries_is_answered(demo: Demo) -> None:
         answer = paste(demo, command, TOKEN=token)
         assert answer.startswith(('{"result":"', "accepted|", "rejected|", '{"id":"'))
 
-    assert demo.end(signal.SIGTERM) == 0
-
-
-def test_the_dialplan_of_the_switch_engineer_is_answered_in_the_fields_that_it_cuts(demo: Demo) -> None:
-    """Its CURL(), sent as Asterisk would; the fields of the answer are those that its CUT()s take."""
+    # The dialplan's CURL(), sent as Asterisk would; the fields of the answer are those that its CUT()s take.
     dialplan = page("switch-engineer")
     ((url, form),) = re.findall(r"CURL\((http[^,]+),(.+)\)}\)", dialplan)
     keyed = {"PASSCODE": "7784321", "PIN": "004127", "UNIQUEID": "1732456800.17", "CALLERID(num)": "%2B15550100"}
     for name, value in keyed.items():
         form = form.replace(f"${{URIENCODE(${{{name}}})}}", value)
     assert "$" not in form
-    token = (demo.folder / "var" / "demo-token").read_text().strip()
     request = Request(
         url.replace("8470", demo.environment["ROLLCALL_DAEMON__PORT"]),
         data=form.encode(),
         headers={"Authorization": f"Bearer {token}"},
     )
     with urlopen(request, timeout=10) as response:
-        answer = response.read().decode().split("|")
+        fields = response.read().decode().split("|")
     cut = re.findall(r"CUT\(ANSWER,\|,(\d)\)", dialplan)
-    assert [answer[int(field) - 1] for field in cut] == ["accepted", "Mike", "Mike", "Doe", "C-1001"]
+    assert [fields[int(number) - 1] for number in cut] == ["accepted", "Mike", "Mike", "Doe", "C-1001"]
     assert demo.end(signal.SIGTERM) == 0
 
 
