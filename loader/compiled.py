@@ -54,8 +54,9 @@ def pin_key(keyed: str) -> int | None:
 
 def compile_list(entries: Sequence[Entry]) -> bytes:
     """Pack entries into a block. Raises InvalidValue if a PIN stands twice or a field holds U+001F."""
-    ordered = sorted(entries, key=_entry_key)
-    keys = [_entry_key(entry) for entry in ordered]
+    unordered = [int("1" + entry.pin) for entry in entries]
+    ordered = [entries[at] for at in sorted(range(len(entries)), key=unordered.__getitem__)]
+    keys = sorted(unordered)
     if any(left == right for left, right in pairwise(keys)):
         raise InvalidValue("a PIN stands twice in the list")
     places: dict[tuple[str, str, str], int] = {}
@@ -74,10 +75,8 @@ def compile_list(entries: Sequence[Entry]) -> bytes:
         raise InvalidValue("the list has more than 4 GiB of text")
     key_width = 4 if not keys or keys[-1] < 2**32 else 8
     place_width = 2 if len(places) <= 2**16 else 4
-    active = _packed_bits([entry.active for entry in ordered])
-    header = _HEADER.pack(
-        _MAGIC, _VERSION, key_width, place_width, len(ordered), sum(e.active for e in ordered), len(places), len(text)
-    )
+    active = [entry.active for entry in ordered]
+    header = _HEADER.pack(_MAGIC, _VERSION, key_width, place_width, len(ordered), sum(active), len(places), len(text))
     return b"".join(
         (
             header,
@@ -85,7 +84,7 @@ def compile_list(entries: Sequence[Entry]) -> bytes:
             _packed(starts, 4),
             _packed(place_of, place_width),
             _packed(place_starts, 4),
-            active,
+            _packed_bits(active),
             text,
         )
     )
@@ -204,10 +203,6 @@ class Block:
         if len(fields) != expected:
             raise BlockError("a compiled list is damaged")
         return fields
-
-
-def _entry_key(entry: Entry) -> int:
-    return int("1" + entry.pin)
 
 
 def _packed(numbers: Sequence[int], width: int) -> bytes:
