@@ -14,7 +14,7 @@ from loader.listfile import columns, pins
 from loader.listfile.decode import binary_kind, decode, is_document, split_lines
 from loader.listfile.header import Header, read_header
 from loader.listfile.problems import MAX_LISTED, Code, Problem, quoted
-from loader.listfile.records import DELIMITERS, Fields, read_record
+from loader.listfile.records import DELIMITERS, Fields, records
 from loader.listfile.rules import examine, is_email_likely, read
 from loader.model import Entry, Pin
 
@@ -123,22 +123,17 @@ class _Body:
 
     def read(self, lines: Sequence[str], header: Header, progress: Progress | None) -> None:
         """Take in every record after the header."""
-        delimiter = header.delimiter or DELIMITERS[0]
-        at = header.lines
         told = 0
-        while at < len(lines):
-            fields, further = read_record(lines, at, delimiter)
-            at += 1
+        for line, fields in records(lines, header.lines, header.delimiter or DELIMITERS[0]):
             self.processed += 1
             entry = None if fields is None else read(fields, header.width)
             if entry is None:
-                self._read_closely(at, fields, header.width)
+                self._read_closely(line, fields, header.width)
             else:
-                self._take(at, entry.pin, entry)
-            if progress is not None and at >= told + _PROGRESS_STEP:
-                told = at
-                progress(at, len(lines))
-            at += further
+                self._take(line, entry)
+            if progress is not None and line >= told + _PROGRESS_STEP:
+                told = line
+                progress(line, len(lines))
         if progress is not None:
             progress(len(lines), len(lines))
 
@@ -148,16 +143,17 @@ class _Body:
             return
         examined = examine(line, fields, width)
         self.add_errors(examined.problems)
-        self._take(line, examined.pin, examined.entry)
-
-    def _take(self, line: int, pin: str | None, entry: Entry | None) -> None:
-        if pin is not None:
-            self.pins.append(pin)
+        if examined.entry is not None:
+            self._take(line, examined.entry)
+        elif examined.pin is not None:
+            self.pins.append(examined.pin)
             self.pin_lines.append(line)
-        if entry is None:
-            return
+
+    def _take(self, line: int, entry: Entry) -> None:
+        self.pins.append(entry.pin)
+        self.pin_lines.append(line)
         self.entries.append(entry)
-        if entry.email and len(self.warnings) < MAX_LISTED and not is_email_likely(entry.email):
+        if entry.email and not is_email_likely(entry.email) and len(self.warnings) < MAX_LISTED:
             self.warnings.append(Problem(Code.EMAIL_UNLIKELY, line, columns.EMAIL, {"found": quoted(entry.email)}))
 
 

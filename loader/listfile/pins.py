@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final, NamedTuple
 
 from loader.listfile import columns
@@ -27,10 +29,13 @@ def judge(pins: Sequence[str], lines: Sequence[int], *, guessable_share: float, 
     width = usual_width(pins)
     if restore_zeros and width is not None:
         pins = [restored(pin, width) for pin in pins]
-    faulty = _too_short(pins, lines, width) + _duplicates(pins, lines)
-    faulty.sort(key=lambda problem: problem.line or 0)
+    faulty = heapq.merge(
+        _too_short(pins, lines, width), _duplicates(pins, lines), key=lambda problem: problem.line or 0
+    )
+    errors = list(islice(faulty, MAX_LISTED))
+    error_count = len(errors) + sum(1 for _ in faulty)
     warnings = [*_zeros_lost(pins, lines, width), *_guessable(pins, guessable_share)]
-    return Judged(pins, faulty[:MAX_LISTED], len(faulty), warnings)
+    return Judged(pins, errors, error_count, warnings)
 
 
 def usual_width(pins: Sequence[str]) -> int | None:
@@ -46,27 +51,23 @@ def restored(pin: str, width: int) -> str:
     return pin.zfill(width) if pin == "0" or not pin.startswith("0") else pin
 
 
-def _too_short(pins: Sequence[str], lines: Sequence[int], width: int | None) -> list[Problem]:
-    problems = []
+def _too_short(pins: Sequence[str], lines: Sequence[int], width: int | None) -> Iterator[Problem]:
     for pin, line in zip(pins, lines, strict=True):
         if len(pin) == 1:
             params: dict[str, str | int] = {"why": "short", "found": pin}
             if width is not None:
                 params |= {"why": "zeros_lost", "restored": restored(pin, width)}
-            problems.append(Problem(Code.PIN_INVALID, line, columns.PIN, params))
-    return problems
+            yield Problem(Code.PIN_INVALID, line, columns.PIN, params)
 
 
-def _duplicates(pins: Sequence[str], lines: Sequence[int]) -> list[Problem]:
+def _duplicates(pins: Sequence[str], lines: Sequence[int]) -> Iterator[Problem]:
     if len(set(pins)) == len(pins):
-        return []
+        return
     first_lines: dict[str, int] = {}
-    problems = []
     for pin, line in zip(pins, lines, strict=True):
         first = first_lines.setdefault(pin, line)
         if first != line:
-            problems.append(Problem(Code.PIN_DUPLICATE, line, columns.PIN, {"found": pin, "first_line": first}))
-    return problems
+            yield Problem(Code.PIN_DUPLICATE, line, columns.PIN, {"found": pin, "first_line": first})
 
 
 def _zeros_lost(pins: Sequence[str], lines: Sequence[int], width: int | None) -> list[Problem]:

@@ -7,7 +7,8 @@ field ends with its line, or within a few lines if that makes a whole record (a 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final, TypeAlias
 
 from loader.listfile import columns
@@ -21,15 +22,25 @@ _LOOK_AHEAD_LINES: Final = 20
 _LOOK_AHEAD_CHARACTERS: Final = 10_000
 
 
+def records(lines: Sequence[str], start: int, delimiter: str) -> Iterator[tuple[int, Fields | None]]:
+    """Each record from the index on, with the number of its first line, counted from 1; None as in read_record."""
+    numbered = enumerate(islice(lines, start, None), start + 1)
+    for number, line in numbered:
+        if '"' not in line:
+            yield number, line.split(delimiter)
+            continue
+        fields, further = read_record(lines, number - 1, delimiter)
+        for _ in range(further):
+            next(numbered)
+        yield number, fields
+
+
 def read_record(lines: Sequence[str], at: int, delimiter: str) -> tuple[Fields | None, int]:
     """The fields of the record that begins at the index, and how many further lines it takes.
 
     None stands for a record whose quotes do not pair up; it takes no further line.
     """
-    line = lines[at]
-    if '"' not in line:
-        return line.split(delimiter), 0
-    fields, is_open = _split_quoted(line, delimiter)
+    fields, is_open = _split_quoted(lines[at], delimiter)
     return _read_on(lines, at, delimiter) if is_open else (fields, 0)
 
 

@@ -102,7 +102,7 @@ def test_no_cells_break_the_check(rows: list[list[str]], delimiter: str) -> None
 
 @given(st.lists(st.one_of(CELL, REQUIRED), min_size=9, max_size=9), PIN, st.integers(9, 12))
 def test_the_short_way_takes_nothing_that_the_long_way_refuses(fields: list[str], pin: str, width: int) -> None:
-    """The quick reading of a plain line is only quicker."""
+    """The quick reading of a plain record is only quicker."""
     for record in (fields, [pin, *fields[1:]], [pin, *fields[1:], "", " "]):
         entry = read(record, width)
         if entry is not None:
