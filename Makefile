@@ -3,16 +3,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test check bench clean format lock
+.PHONY: help run test test-browser check bench catalogues clean format lock
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 run: $(VENV)/runtime.stamp  ## set up a demo in var/ and start it; Ctrl-C stops it
 	@$(BIN)/python -m configs.demo.run
 
 test: $(VENV)/dev.stamp  ## every test that needs no special machine
 	$(BIN)/pytest
+
+test-browser: $(VENV)/dev.stamp  ## the tests in a real browser (needs Chromium)
+	$(BIN)/pytest tests/browser
 
 check: $(VENV)/dev.stamp  ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
@@ -22,6 +25,10 @@ check: $(VENV)/dev.stamp  ## ruff, mypy --strict, import-linter
 
 bench: $(VENV)/dev.stamp  ## the figures: latency, throughput, import, memory
 	$(BIN)/python -m tests.bench
+
+catalogues: $(VENV)/dev.stamp  ## bring the templates of the translations up to date
+	$(BIN)/pybabel extract -k Text -k Plural:2,3 --omit-header --no-location --sort-output -o loader/locale/rollcall.pot loader
+	$(BIN)/pybabel extract -F admin/babel.cfg --omit-header --no-location --sort-output -o admin/locale/admin.pot admin
 
 format: $(VENV)/dev.stamp  ## write the code in the one style
 	$(BIN)/ruff check --fix-only .

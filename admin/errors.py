@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from urllib.parse import quote
 
 import structlog
 from aiohttp import hdrs, web
@@ -26,18 +27,24 @@ async def measured(request: web.Request, handler: Handler) -> web.StreamResponse
     page = "other" if resource is None else resource.canonical
     if page.startswith("/static/"):
         page = "/static"
+    response: web.StreamResponse
     try:
         response = await handler(request)
     except web.HTTPException as raised:
-        response = raised
+        _measure(request, page, raised.status, begun)
+        raise
     except DatabaseError as error:
         log.error("database_unavailable", problem=str(error))
         response = web.Response(status=503, text="503: the database cannot be used now", headers={"Retry-After": "5"})
     except Exception:
         log.exception("page_failed", page=page)
         response = web.Response(status=500, text="500: something broke; it is in the log")
-    request.app[keys.METRICS].pages.labels(page, str(response.status)).observe(time.perf_counter() - begun)
+    _measure(request, page, response.status, begun)
     return response
+
+
+def _measure(request: web.Request, page: str, status: int, begun: float) -> None:
+    request.app[keys.METRICS].pages.labels(page, str(status)).observe(time.perf_counter() - begun)
 
 
 @web.middleware
@@ -64,7 +71,6 @@ def _page(request: web.Request, what: str, status: int) -> web.Response:
     visitor = visitor_of(request)
     if visitor.signed_in is None and what == "not_found" and request.method in (hdrs.METH_GET, hdrs.METH_HEAD):
         # Who is not signed in is not told what is there and what is not.
-        if not request.path.startswith("/signin"):
-            visitor.session["next"] = request.path_qs if request.path_qs.startswith("/") else "/"
-        raise web.HTTPSeeOther("/signin")
+        wanted = "" if request.path in ("/", "/signin/code") else f"?next={quote(request.path_qs, safe='/')}"
+        raise web.HTTPSeeOther(f"/signin{wanted}")
     return render(request, visitor, "error.html", status=status, what=what)

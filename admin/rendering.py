@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -55,10 +56,13 @@ def set_up(app: web.Application, *, time_zone: str, static: Mapping[str, str]) -
 def render(request: web.Request, visitor: Visitor, template: str, status: int = 200, **context: Any) -> web.Response:
     """A page. It is for this visitor alone, and is not kept anywhere."""
     notices = visitor.session.pop("notices", []) if visitor.session.get("notices") else []
+    if "csrf" not in visitor.session:
+        # Not before a page with forms is shown: who only knocks has no session.
+        visitor.session["csrf"] = secrets.token_urlsafe(24)
     context |= {
         "visitor": visitor,
         "user": visitor.signed_in,
-        "csrf": visitor.session.get("csrf", ""),
+        "csrf": visitor.session["csrf"],
         "notices": notices,
         "path": request.rel_url.path,
     }

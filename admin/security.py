@@ -33,11 +33,20 @@ class Forged(Exception):
 @web.middleware
 async def headers(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Headers that go with every answer."""
-    response = await handler(request)
+    try:
+        response = await handler(request)
+    except web.HTTPException as raised:
+        _add_headers(request, raised)
+        raise
+    _add_headers(request, response)
+    return response
+
+
+def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(_HEADERS)
+    response.headers[hdrs.SERVER] = "Rollcall"
     if request.app[keys.SETTINGS].admin.address.startswith("https:"):
         response.headers["Strict-Transport-Security"] = "max-age=31536000"
-    return response
 
 
 @web.middleware

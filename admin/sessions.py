@@ -13,8 +13,10 @@ from aiohttp import web
 from aiohttp_session import AbstractStorage, Session
 
 from admin import keys
+from admin.visitor import VISITOR
 from loader.model import Session as Stored
 
+_STORED: Final = web.RequestKey("stored_session", Stored)
 _TOUCHED_EVERY: Final = 60.0
 """Seconds between two notes that a session was seen."""
 
@@ -42,20 +44,21 @@ class DatabaseStorage(AbstractStorage):
         word = self.load_cookie(request)
         stored = await request.app[keys.PEOPLE].session(_hash(word)) if word else None
         now = time.time()
-        if stored is None or now - stored.seen_at > self._idle_timeout:
-            session = Session(None, data=None, new=True, max_age=None)
-            session["csrf"] = secrets.token_urlsafe(24)
-            return session
+        if stored is not None and now - stored.seen_at > self._idle_timeout:
+            await request.app[keys.PEOPLE].end_session(stored.id_hash)
+            stored = None
+        if stored is None:
+            return Session(None, data=None, new=True, max_age=None)
         session = Session(word, data=None, new=False, max_age=None)
         session.update(json.loads(stored.data))
         session._changed = now - stored.seen_at > _TOUCHED_EVERY  # noqa: SLF001 - seen again is a change
-        request["stored_session"] = stored
+        request[_STORED] = stored
         return session
 
     async def save_session(self, request: web.Request, response: web.StreamResponse, session: Session) -> None:
         """Keep what is in the session. One that is empty is over."""
         people = request.app[keys.PEOPLE]
-        stored: Stored | None = request.get("stored_session")
+        stored: Stored | None = request.get(_STORED)
         word = session.identity
         if stored is not None and (session.empty or word is None):
             # Over, or begun anew at signing in: the old word is good for nothing more.
@@ -64,7 +67,7 @@ class DatabaseStorage(AbstractStorage):
             self.save_cookie(response, "", max_age=0)
             return
         now = time.time()
-        visitor = request.get("visitor")
+        visitor = request.get(VISITOR)
         data: dict[str, Any] = dict(session.items())
         if word is None:
             word = secrets.token_urlsafe(32)

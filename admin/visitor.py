@@ -57,6 +57,9 @@ class Visitor:
         return AuditEntry(time.time(), self.user.id, self.user.company_id, self.address, action, target, detail[:2000])
 
 
+VISITOR: Final = web.RequestKey("visitor", Visitor)
+
+
 def address_of(request: web.Request) -> str:
     """Where a request comes from: the other side of the connection, or what a trusted proxy says."""
     if request.app[keys.SETTINGS].admin.behind_proxy:
@@ -68,9 +71,7 @@ def address_of(request: web.Request) -> str:
 
 def visitor_of(request: web.Request) -> Visitor:
     """The visitor whose request this is."""
-    visitor = request["visitor"]
-    assert isinstance(visitor, Visitor)  # noqa: S101 - the middleware below put it there
-    return visitor
+    return request[VISITOR]
 
 
 @web.middleware
@@ -85,7 +86,7 @@ async def visitors(request: web.Request, handler: Handler) -> web.StreamResponse
             user = await request.app[keys.PEOPLE].user(user_id)
         if user is None:
             session.invalidate()
-    request["visitor"] = Visitor(request, session, user)
+    request[VISITOR] = Visitor(request, session, user)
     if session.get("must_enroll") and not request.path.startswith(_WITHOUT_SECOND_FACTOR):
         raise web.HTTPSeeOther("/account/second-factor")
     return await handler(request)

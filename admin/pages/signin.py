@@ -33,7 +33,7 @@ async def show(request: web.Request) -> web.Response:
     visitor = visitor_of(request)
     if visitor.signed_in is not None:
         raise web.HTTPSeeOther("/")
-    return _sign_in_page(request, visitor)
+    return await _sign_in_page(request, visitor)
 
 
 @routes.post("/signin")
@@ -46,11 +46,12 @@ async def sign_in(request: web.Request) -> web.Response:
         user = await signing.by_password(name, password, visitor.address)
     except Slowed as slowed:
         sign_ins.labels("slowed").inc()
-        return _sign_in_page(request, visitor, status=429, name=name, slowed=slowed.seconds)
+        return await _sign_in_page(request, visitor, status=429, name=name, slowed=slowed.seconds)
     if user is None:
         sign_ins.labels("refused").inc()
         await _tell(request, name[:64], None, "sign_in_refused", visitor.address)
-        return _sign_in_page(request, visitor, status=403, name=name, refused=True)
+        return await _sign_in_page(request, visitor, status=403, name=name, refused=True)
+    visitor.session["next"] = fields.get("next", "/")
     if await signing.has_second_factor(user):
         visitor.session["pending"] = [user.id, time.time()]
         raise web.HTTPSeeOther("/signin/code")
@@ -91,7 +92,7 @@ async def begin_oidc(request: web.Request) -> web.Response:
         address, remembered = await oidc.begin()
     except OidcError as error:
         log.warning("oidc_failed", problem=str(error))
-        return _sign_in_page(request, visitor_of(request), status=502, provider_failed=True)
+        return await _sign_in_page(request, visitor_of(request), status=502, provider_failed=True)
     visitor_of(request).session["oidc"] = remembered
     raise web.HTTPSeeOther(address)
 
@@ -106,9 +107,9 @@ async def finish_oidc(request: web.Request) -> web.Response:
         user = await request.app[keys.PEOPLE].user(await oidc.finish(str(request.url), remembered))
     except OidcError as error:
         log.warning("oidc_failed", problem=str(error))
-        return _sign_in_page(request, visitor, status=502, provider_failed=True)
+        return await _sign_in_page(request, visitor, status=502, provider_failed=True)
     if user is None:
-        return _sign_in_page(request, visitor, status=403, unknown_there=True)
+        return await _sign_in_page(request, visitor, status=403, unknown_there=True)
     raise await _signed_in(request, visitor, user, by_provider=True)
 
 
@@ -209,7 +210,7 @@ def is_local(address: str) -> bool:
     return address.startswith("/") and not address.startswith(("//", "/\\")) and "\\" not in address
 
 
-def _sign_in_page(
+async def _sign_in_page(
     request: web.Request,
     visitor: Visitor,
     status: int = 200,
@@ -231,6 +232,7 @@ def _sign_in_page(
         provider_failed=provider_failed,
         unknown_there=unknown_there,
         oidc=request.app[keys.OIDC],
+        wanted=(await request.post()).get("next", "") if request.method == "POST" else request.query.get("next", ""),
     )
 
 

@@ -1,0 +1,166 @@
+"""Who may do what: section 2 of the design, tried page by page, role by role."""
+
+import pytest
+
+from admin.access import MATRIX, Action, Scope
+from loader.model import Role
+from tests.unit.admin.conftest import NewBrowser, list_file
+
+OF_THE_OTHER_COMPANY = [
+    "/lists/organizer/tina",
+    "/lists/organizer/tina/new",
+    "/lists/organizer/tina/upload",
+    "/lists/organizer/tina/list.csv",
+    "/lists/organizer/tina/list.xlsx",
+    "/lists/organizer/tina/in-force",
+    "/lists/organizer/tina/history",
+    "/lists/organizer/tina/history/1",
+    "/lists/organizer/tina/entries/1/0",
+    "/lists/authorization_code/21",
+    "/lists/company/two",
+    "/companies/two",
+    "/companies/two/user",
+    "/companies/two/user/sup2",
+    "/companies/two/organizer/tina",
+    "/companies/two/authorization_code/21",
+    "/companies/two/conference/B-1",
+    "/companies/one/user/sup2",
+    "/companies/one/organizer/tina",
+    "/companies/one/conference/B-1",
+]
+POSTS_TO_THE_OTHER_COMPANY = [
+    "/lists/organizer/tina/search",
+    "/lists/organizer/tina/new",
+    "/lists/organizer/tina/entries",
+    "/lists/organizer/tina/entries/1/0",
+    "/lists/organizer/tina/history/1",
+    "/conferences/B-1/pin-entry",
+    "/companies/two/user",
+    "/companies/two/user/sup2",
+    "/companies/two/conference/B-1",
+    "/companies/one/user/sup2",
+]
+OF_NOBODY = [
+    "/lists/organizer/nobody",
+    "/lists/x/y",
+    "/companies/nobody",
+    "/lists/organizer/olive/history/99",
+    "/nothing",
+]
+
+
+def test_every_role_has_its_place_in_every_row_of_the_matrix() -> None:
+    for action in Action:
+        assert set(MATRIX[action]) == set(Role)
+
+
+def plain(page: str) -> str:
+    """A page without what depends on its address alone."""
+    return page.replace(' aria-current="page"', "")
+
+
+@pytest.mark.parametrize("user", ["org", "adm", "whole", "sup", "coo"])
+async def test_another_companys_things_are_told_as_those_that_do_not_exist(browser: NewBrowser, user: str) -> None:
+    """The same 404, with the same words, for what is there and what is not."""
+    opened = await browser(user)
+    nothing = plain(await (await opened.get("/nothing")).text())
+    for path in OF_THE_OTHER_COMPANY + OF_NOBODY:
+        response = await opened.get(path)
+        assert response.status == 404, path
+        assert plain(await response.text()).replace(path, "/nothing") == nothing, path
+    for path in POSTS_TO_THE_OTHER_COMPANY:
+        assert (await opened.post(path, {"action": "delete", "at": "0"})).status == 404, path
+    assert (await opened.upload(list_file("1234"), "organizer:tina")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("user", "allowed"),
+    [
+        ("org", ["/lists/organizer/olive", "/conferences", "/upload"]),
+        ("adm", ["/lists/authorization_code/11", "/upload"]),
+        ("whole", ["/lists/company/one", "/upload"]),
+        (
+            "sup",
+            [
+                "/lists/organizer/olive",
+                "/lists/organizer/otto",
+                "/lists/authorization_code/11",
+                "/lists/authorization_code/12",
+                "/lists/company/one",
+                "/conferences",
+                "/upload",
+                "/companies/one",
+                "/companies/one/user/org",
+                "/audit",
+                "/audit.csv",
+            ],
+        ),
+        ("coo", []),
+        (
+            "ope",
+            [
+                "/companies",
+                "/companies/one",
+                "/companies/one/user/org",
+                "/companies/two/user/sup2",
+                "/switches",
+                "/sessions",
+                "/audit",
+                "/audit.csv",
+            ],
+        ),
+    ],
+)
+async def test_every_role_has_its_own_pages_and_no_others(browser: NewBrowser, user: str, allowed: list[str]) -> None:
+    """Everybody has a welcome page and an account."""
+    pages = [
+        "/lists/organizer/olive", "/lists/organizer/otto", "/lists/authorization_code/11",
+        "/lists/authorization_code/12", "/lists/company/one", "/conferences", "/upload", "/companies",
+        "/companies/one", "/companies/one/user/org", "/companies/two/user/sup2", "/switches", "/sessions", "/audit",
+        "/audit.csv",
+    ]  # fmt: skip
+    opened = await browser(user)
+    for path in pages:
+        assert (await opened.get(path)).status == (200 if path in allowed else 404), path
+    for path in ("/", "/account", "/account/second-factor", "/template.csv"):
+        assert (await opened.get(path)).status == 200
+
+
+async def test_who_is_not_signed_in_is_sent_to_sign_in_wherever_he_goes(browser: NewBrowser) -> None:
+    """And is told nothing of what is there."""
+    opened = await browser()
+    for path in ["/", "/upload", "/audit", "/lists/organizer/olive", *OF_THE_OTHER_COMPANY, *OF_NOBODY]:
+        response = await opened.get(path)
+        assert response.status == 303, path
+        assert response.headers["Location"].startswith("/signin"), path
+    for path in POSTS_TO_THE_OTHER_COMPANY:
+        assert (await opened.post(path)).status in (403, 404), path
+
+
+async def test_an_organizer_sees_no_conference_but_her_own(browser: NewBrowser) -> None:
+    page = await (await (await browser("org")).get("/conferences")).text()
+    assert "A-1" in page
+    assert "A-2" not in page
+    page = await (await (await browser("sup")).get("/conferences")).text()
+    assert "A-1" in page
+    assert "A-2" in page
+    assert "B-1" not in page
+
+
+async def test_an_organizer_switches_no_conference_but_her_own(browser: NewBrowser) -> None:
+    opened = await browser("org")
+    assert (await opened.post("/conferences/A-2/pin-entry", {"pin_entry": "0"})).status == 404
+    assert (await opened.post("/conferences/A-1/pin-entry", {"pin_entry": "0"})).status == 303
+
+
+async def test_a_super_administrator_reads_the_audit_of_her_company_alone(browser: NewBrowser) -> None:
+    for user in ("sup", "sup2"):
+        await (await browser(user)).get("/lists/organizer/olive")
+    page = await (await (await browser("sup2")).get("/audit")).text()
+    assert "<td>sup2</td>" in page
+    assert "<td>sup</td>" not in page
+
+
+def test_nobody_but_lists_keepers_sees_a_pin() -> None:
+    assert MATRIX[Action.LISTS][Role.COORDINATOR] is Scope.NOTHING
+    assert MATRIX[Action.LISTS][Role.OPERATOR] is Scope.NOTHING
