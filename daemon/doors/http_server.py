@@ -13,13 +13,14 @@ Both ways end in :meth:`HttpServer.answer_post`, so that they cannot answer diff
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import structlog
-from aiohttp import StreamReader, hdrs, web
+from aiohttp import HttpVersion10, HttpVersion11, StreamReader, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import RawRequestMessage
 
@@ -34,6 +35,9 @@ BODY_TIMEOUT: Final = 10.0
 """Seconds in which a body must follow its head."""
 _MOMENT: Final = 0.1
 """Seconds that aiohttp has to end connections on which nothing is under way."""
+_BETWEEN_LOOKS: Final = 0.01
+"""Seconds between two looks at what is still busy at the end."""
+_CONTINUE: Final = "100-continue"
 _MAX_UNREAD: Final = 256 * 1024
 """Bytes of answers that a client may leave unread before it is let go."""
 
@@ -66,11 +70,9 @@ class HttpServer(web.Server):
         self._drain_timeout = drain_timeout
         self._render = Renderer().render
         self._outbox: list[tuple[_Connection, bytes, bool]] = []
-        self._busy: set[web.RequestHandler] = set()
-        self._nothing_busy = asyncio.Event()
         self._draining = False
 
-    def __call__(self) -> web.RequestHandler:
+    def __call__(self) -> _Connection:
         return _Connection(self, loop=self._loop, **self._kwargs)
 
     # The end
@@ -79,18 +81,26 @@ class HttpServer(web.Server):
         """Begin to drain: what is idle is closed, and what is busy ends with its answer."""
         self._draining = True
         self.send_answers()
-        for connection in self.connections:
-            # aiohttp's own would leave a body unread that is still on its way.
-            if connection not in self._busy:
-                connection.close()
+        self._close_idle()
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109 - aiohttp's signature
         """Wait for what is busy, and close all that is left."""
-        if self._busy:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._drain_timeout()):
-                    await self._nothing_busy.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._drain_timeout()):
+                while self._close_idle():  # noqa: ASYNC110 - nothing tells when a connection becomes idle
+                    await asyncio.sleep(_BETWEEN_LOOKS)
         await super().shutdown(_MOMENT)
+
+    def _close_idle(self) -> bool:
+        """Close the connections on which nothing is under way; whether there are others."""
+        busy = False
+        for connection in cast("list[_Connection]", self.connections):
+            if connection.is_idle():
+                # aiohttp's close() would leave it open, and deaf to what is asked on it, until the others have ended.
+                connection.force_close()
+            elif connection.transport is not None and not connection.is_answered:
+                busy = True
+        return busy
 
     # At once
 
@@ -100,6 +110,7 @@ class HttpServer(web.Server):
         if (
             post is None
             or message.method != hdrs.METH_POST
+            or message.version is not HttpVersion11
             or message.should_close
             or message.chunked
             or message.upgrade
@@ -131,33 +142,29 @@ class HttpServer(web.Server):
             return post.answer(headers, body)
         except Problem as problem:
             return self.refuse(problem, post.refusal)
-        except Exception:
-            log.exception("request_failed")
-            return self.refuse(unexpected(), post.refusal)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the switch gets an answer
+            return self._failed(error, post.refusal)
 
     # By aiohttp's task
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        connection = request.protocol
-        self._busy.add(connection)
-        try:
-            reply = await self._answered(request)
-            keep_alive = request.keep_alive and not reply.close and not self._draining
-            head_only = request.method == hdrs.METH_HEAD
-            if request.transport is None:
-                raise ConnectionResetError
-            _write(request.transport, self._render(reply, request.version, keep_alive=keep_alive, head_only=head_only))
-            return _KEPT if keep_alive else _CLOSED
-        finally:
-            self._busy.remove(connection)
-            if self._draining and not self._busy:
-                self._nothing_busy.set()
+        reply = await self._answered(request)
+        connection = cast("_Connection", request.protocol)
+        if connection.transport is None:
+            raise ConnectionResetError
+        keep_alive = request.keep_alive and not reply.close and not self._draining
+        head_only = request.method == hdrs.METH_HEAD
+        _write(connection.transport, self._render(reply, request.version, keep_alive=keep_alive, head_only=head_only))
+        connection.is_answered = not keep_alive or connection.is_over()
+        return _CLOSED if connection.is_answered else _KEPT
 
     async def _answered(self, request: web.BaseRequest) -> Reply:
         post = self._posts.get(request.path)
         refusal = problem_reply if post is None else post.refusal
         try:
-            _expect(request)
+            if request.version not in (HttpVersion10, HttpVersion11):
+                raise _not_http()
+            _require_known_expectation(request)
             if post is not None:
                 _require(request, hdrs.METH_POST)
                 return self.answer_post(post, request.headers, await _read_body(request))
@@ -170,9 +177,13 @@ class HttpServer(web.Server):
             return self.refuse(problem, refusal)
         except ConnectionError:
             raise
-        except Exception:
-            log.exception("request_failed")
-            return self.refuse(unexpected(), refusal)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the switch gets an answer
+            return self._failed(error, refusal)
+
+    def _failed(self, error: Exception, refusal: Callable[[Problem], Reply]) -> Reply:
+        # What the exception says is left out: it may repeat what was sent.
+        log.error("request_failed", exception=_told(error))
+        return self.refuse(unexpected(), refusal)
 
     def refuse(self, problem: Problem, refusal: Callable[[Problem], Reply] = problem_reply) -> Reply:
         """Count a problem, and make it an answer."""
@@ -190,12 +201,25 @@ class HttpServer(web.Server):
 class _Connection(web.RequestHandler):
     """One client's connection."""
 
-    __slots__ = ("_last_body", "_server")
+    __slots__ = ("_ended", "_last_body", "_server", "body_is_broken", "is_answered")
 
     def __init__(self, server: HttpServer, **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
         self._server = server
         self._last_body: StreamReader | None = None
+        self._ended = False
+        self.body_is_broken = False
+        """Whether the last body ended where it could no longer be read."""
+        self.is_answered = False
+        """Whether the last answer has been given; what may still come is thrown away."""
+
+    def is_idle(self) -> bool:
+        """Whether nothing is under way: aiohttp's task waits for a request."""
+        return self._waiter is not None and not self._waiter.done()
+
+    def is_over(self) -> bool:
+        """Whether the client has closed its side, and nothing waits behind what is under way."""
+        return self._ended and not self._messages
 
     def data_received(self, data: bytes) -> None:
         """Have aiohttp parse what came, and wake its task unless the request can be answered without."""
@@ -223,14 +247,21 @@ class _Connection(web.RequestHandler):
     def eof_received(self) -> bool:  # type: ignore[override] # asyncio asks for the answer, aiohttp gives none
         """Who has nothing more to ask may still wait for an answer: whether the connection has to stay for it."""
         self._server.send_answers()
-        busy = self._waiter is None or self._waiter.done()
-        waits = busy and self._last_body is not None and self._last_body.is_eof()
-        self._close = waits
-        return waits
+        self._ended = not self.is_idle() and self._last_body is not None and self._last_body.is_eof()
+        # aiohttp would leave unanswered what waits in line.
+        self._close = self.is_over()
+        return self._ended
 
     def _remember(self) -> None:
-        if self._messages:
-            self._last_body = self._messages[-1][1]
+        if not self._messages:
+            return
+        message, body = self._messages[-1]
+        if isinstance(message, RawRequestMessage):
+            self._last_body = body
+        elif self._last_body is not None and not self._last_body.is_eof():
+            # aiohttp tells it to the next request only, and this one would wait for the rest of its body.
+            self.body_is_broken = True
+            self._last_body.feed_eof()
 
     def _is_answered(self, message: object, payload: StreamReader) -> bool:
         return isinstance(message, RawRequestMessage) and self._server.answers_at_once(self, message, payload)
@@ -243,9 +274,12 @@ class _Connection(web.RequestHandler):
         message: str | None = None,  # noqa: ARG002 - it may repeat what was sent
     ) -> web.StreamResponse:
         """What is not HTTP is answered with a problem too, and nothing of it is logged."""
+        if isinstance(exc, ConnectionError):
+            # The client has gone away, which is no error of ours.
+            raise exc
         if status == 400:
-            return self._server.refuse_malformed(self, Problem(400, "The request is not HTTP/1.1.", close=True))
-        log.error("request_failed", exception=type(exc).__name__)
+            return self._server.refuse_malformed(self, _not_http())
+        log.error("request_failed", exception=None if exc is None else _told(exc))
         return self._server.refuse_malformed(self, unexpected())
 
 
@@ -273,14 +307,13 @@ def _write(transport: asyncio.WriteTransport, answer: bytes) -> None:
         transport.abort()
 
 
-def _expect(request: web.BaseRequest) -> None:
-    expected = request.headers.get(hdrs.EXPECT)
-    if expected is None:
-        return
-    if expected.lower() != "100-continue":
-        raise Problem(417, "Only 100-continue can be expected.", close=True)
-    if request.transport is not None:
-        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+def _told(error: BaseException) -> str:
+    """What broke, and where."""
+    return f"{''.join(traceback.format_tb(error.__traceback__))}{type(error).__name__}"
+
+
+def _not_http() -> Problem:
+    return Problem(400, "The request is not HTTP/1.1.", close=True)
 
 
 def _require(request: web.BaseRequest, *methods: str) -> None:
@@ -288,13 +321,21 @@ def _require(request: web.BaseRequest, *methods: str) -> None:
         raise Problem(405, f"This address is for {methods[0]}.", headers={hdrs.ALLOW: ", ".join(methods)})
 
 
+def _require_known_expectation(request: web.BaseRequest) -> None:
+    if request.headers.get(hdrs.EXPECT, _CONTINUE).lower() != _CONTINUE:
+        raise Problem(417, f"Only {_CONTINUE} can be expected.", close=True)
+
+
 async def _read_body(request: web.BaseRequest) -> bytes:
     """The whole body, up to MAX_BODY bytes, chunked or not. Raises Problem, ConnectionError."""
-    content = request.content
-    if content.is_eof() and content.total_bytes <= MAX_BODY:
+    content, connection = request.content, cast("_Connection", request.protocol)
+    if content.is_eof() and content.total_bytes <= MAX_BODY and not connection.body_is_broken:
         return content.read_nowait()
     if (request.content_length or 0) > MAX_BODY:
         raise _too_large()
+    if hdrs.EXPECT in request.headers and request.version >= HttpVersion11 and request.transport is not None:
+        # Only now: who is refused need not send a body.
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     received = bytearray()
     try:
         async with asyncio.timeout(BODY_TIMEOUT):
@@ -305,9 +346,15 @@ async def _read_body(request: web.BaseRequest) -> bytes:
     except TimeoutError:
         raise Problem(408, f"The body did not come within {BODY_TIMEOUT:g} seconds.", close=True) from None
     except (web.RequestPayloadError, HttpProcessingError):
-        raise Problem(400, "The body is not what its head says.", close=True) from None
+        raise _broken() from None
+    if connection.body_is_broken:
+        raise _broken()
     return bytes(received)
 
 
 def _too_large() -> Problem:
     return Problem(413, f"The body has more than {MAX_BODY} bytes.", close=True)
+
+
+def _broken() -> Problem:
+    return Problem(400, "The body is not what its head says.", close=True)

@@ -93,7 +93,7 @@ def _verify() -> _Schema:
 
 
 def _verify_text() -> _Schema:
-    refused = {
+    refused: _Schema = {
         str(status): {
             "description": f"{TITLES[status]}: `error|{TITLES[status]}`.",
             "content": {_TEXT: {"schema": {"type": "string", "const": f"error|{TITLES[status]}"}}},
@@ -101,6 +101,10 @@ def _verify_text() -> _Schema:
         }
         for status in (400, 401, 405, 408, 413, 415, 417, 503)
     }
+    refused["400"]["description"] += (
+        " What is not HTTP, so that its address cannot be told, is answered with a problem."
+    )
+    refused["400"]["content"][MEDIA_TYPE] = {"schema": _ref("Problem")}
     return {
         "operationId": "verifyText",
         "summary": "The same question, answered in one line for dialplans that cannot read JSON.",

@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any, NamedTuple
 
 import pytest
 from aiohttp import web
+from openapi_schema_validator import OAS31Validator
 
 from daemon.doors.http import HttpDoor
-from daemon.doors.http_server import HttpServer
+from daemon.doors.http_server import HttpServer, _Connection
 from daemon.doors.openapi import document
 from daemon.live import Live
 from daemon.metrics import Metrics
 from daemon.verify import Verifier
 from loader.compiled import Block, compile_list
-from loader.index import EMPTY, Index
+from loader.index import EMPTY, NO_THROTTLE, Index, Throttle
 from loader.model import Conference, Entry, Level, Owner, Passcode, Pin, Revision, Switch
 
 TOKEN = "rc_only-a-test"
@@ -76,15 +78,67 @@ class Answer(NamedTuple):
         return self.body.decode()
 
 
+@cache
+def described() -> dict[str, Any]:
+    """What `/openapi.json` says."""
+    told: dict[str, Any] = json.loads(document("1.2.3"))
+    return told
+
+
+@cache
+def validator(path: str, method: str, status: int, media_type: str) -> OAS31Validator:
+    """What holds a body against the description. Fields that the description does not name are refused."""
+    told = described()
+    schema: dict[str, Any] = {"$ref": "#/components/schemas/Problem"}
+    if path in told["paths"]:
+        schema = told["paths"][path][method]["responses"][str(status)]["content"][media_type]["schema"]
+    return OAS31Validator({**schema, "components": closed(told["components"])})
+
+
+def closed(schema: Any) -> Any:
+    """The same, where an object has no other fields than those named."""
+    if isinstance(schema, list):
+        return [closed(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inner = {name: closed(value) for name, value in schema.items()}
+    if isinstance(schema.get("properties"), dict) and schema.get("type") == "object":
+        inner.setdefault("additionalProperties", False)
+    return inner
+
+
+def hold_against_description(request: bytes, answer: Answer) -> None:
+    """Every answer of every test is as `/openapi.json` describes it."""
+    _, _, rest = request.decode("latin-1").partition(" ")
+    path = rest.partition(" ")[0].partition("?")[0]
+    if path.startswith("/v1/conferences/"):
+        path = "/v1/conferences/{passcode}"
+    # What another method is answered is told with the one that there is.
+    method = next(iter(described()["paths"].get(path, {"": None})))
+    media_type = answer.headers["content-type"].partition(";")[0]
+    body: Any = answer.text if media_type == "text/plain" else answer.json
+    validator(path, method, answer.status, media_type).validate(body)
+    if media_type == "application/problem+json":
+        assert body["status"] == answer.status
+
+
 class Client:
     """One connection, spoken to in bytes."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
+    def __init__(self, served: Served, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._served, self.reader, self.writer = served, reader, writer
 
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
         await self.writer.drain()
+
+    async def send_alone(self, data: bytes) -> None:
+        """Send what the other side is to have in one piece, and by itself; wait until it has it."""
+        heard = self._served.server.heard + len(data)
+        await self.send(data)
+        async with asyncio.timeout(10):
+            while self._served.server.heard < heard and not self.reader.at_eof():
+                await asyncio.sleep(0)
 
     async def answer(self, *, has_body: bool = True) -> Answer:
         """The next answer. Raises IncompleteReadError when the connection was closed instead."""
@@ -97,8 +151,16 @@ class Client:
         return Answer(int(first.split()[1]), headers, body, head + body)
 
     async def ask(self, data: bytes) -> Answer:
-        await self.send(data)
-        return await self.answer()
+        """The answer to one request."""
+        return await self.ask_on(data, data)
+
+    async def ask_on(self, request: bytes, rest: bytes) -> Answer:
+        """The answer to a request of which only the rest is still to be sent."""
+        await self.send(rest)
+        answer = await self.answer()
+        if self._served.is_described:
+            hold_against_description(request, answer)
+        return answer
 
     async def is_closed(self) -> bool:
         """Wait for the other side to close; whether nothing more came."""
@@ -108,17 +170,39 @@ class Client:
             except ConnectionError:
                 return True
 
+    def close(self) -> None:
+        self.writer.transport.abort()
+
+
+class _HeardConnection(_Connection):
+    """Tells how much came."""
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        server = self._server
+        assert isinstance(server, HeardServer)
+        server.heard += len(data)
+
+
+class HeardServer(HttpServer):
+    """The real server; `heard` is how many bytes it has had."""
+
+    heard = 0
+
+    def __call__(self) -> _Connection:
+        return _HeardConnection(self, loop=self._loop, **self._kwargs)
+
 
 class Served:
     """A server that runs, and its port."""
 
-    def __init__(self, server: HttpServer, runner: web.ServerRunner, metrics: Metrics) -> None:
-        self.server, self.runner, self.metrics = server, runner, metrics
+    def __init__(self, server: HeardServer, runner: web.ServerRunner, metrics: Metrics, *, is_described: bool) -> None:
+        self.server, self.runner, self.metrics, self.is_described = server, runner, metrics, is_described
         self.port: int = runner.addresses[0][1]
         self._clients: list[Client] = []
 
     async def client(self) -> Client:
-        client = Client(*await asyncio.open_connection("127.0.0.1", self.port))
+        client = Client(self, *await asyncio.open_connection("127.0.0.1", self.port))
         self._clients.append(client)
         return client
 
@@ -126,37 +210,51 @@ class Served:
         """The answer to one request, on a connection of its own."""
         return await (await self.client()).ask(data)
 
+    async def until(self, is_so: Callable[[], object]) -> None:
+        """Wait for what has to come about in the server."""
+        async with asyncio.timeout(10):
+            while not is_so():
+                await asyncio.sleep(0)
+
+    def stopping(self) -> asyncio.Task[None]:
+        """Begin to stop, as the daemon does on SIGTERM."""
+        return asyncio.create_task(self.runner.cleanup())
+
     async def stop(self) -> None:
-        await self.runner.cleanup()
         for client in self._clients:
-            client.writer.close()
+            client.close()
+        await self.runner.cleanup()
 
 
 @asynccontextmanager
 async def serving(
-    live: Live, *, at_once: bool = True, drain_timeout: float = 5.0, verifier: Verifier | None = None
+    live: Live, *, at_once: bool = True, drain_timeout: float = 5.0, throttle: Throttle = NO_THROTTLE
 ) -> AsyncIterator[Served]:
     """The HTTP door on a port that the system has chosen."""
     metrics = Metrics("0")
-    door = HttpDoor(live, verifier or Verifier(live, metrics.tally("http")), document("0"))
-    server = HttpServer(
+    door = HttpDoor(live, Verifier(live, metrics.tally("http"), throttle), document("0"))
+    server = HeardServer(
         door.gets,
         metrics.refusals("http"),
         posts=door.posts,
         at_once=at_once,
         drain_timeout=lambda: drain_timeout,
     )
+    async with listening(server, metrics, is_described=True) as served:
+        yield served
+
+
+@asynccontextmanager
+async def listening(server: HeardServer, metrics: Metrics, *, is_described: bool) -> AsyncIterator[Served]:
+    """A server on a port that the system has chosen; whether `/openapi.json` tells of it."""
     runner = web.ServerRunner(server)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    served = Served(server, runner, metrics)
+    served = Served(server, runner, metrics, is_described=is_described)
     try:
         yield served
     finally:
         await served.stop()
-
-
-Serve = Callable[..., Awaitable[Served]]
 
 
 @pytest.fixture(params=[True, False], ids=["at once", "by a task"])

@@ -2,11 +2,14 @@
 
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import structlog
 
 from daemon.live import Live
+from loader.index import Question
+from loader.model import Conference
 from tests.unit.daemon.doors.conftest import TOKEN, Served, get, post, serving
 
 ASKED = {"passcode": "7784321", "pin": "004127"}
@@ -83,6 +86,20 @@ async def test_dialplans_get_one_line_of_text(served: Served, passcode: str, pin
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
 
 
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        "application/json; charset=utf-8",
+        'application/json;charset="UTF-8"',
+        "Application/JSON",
+        "application/json ; x=y",
+    ],
+)
+async def test_parameters_of_a_media_type_change_nothing(served: Served, media_type: str) -> None:
+    """JSON is UTF-8 whatever they say: RFC 8259, section 11."""
+    assert (await served.ask(post(ASKED, media_type=media_type))).json["result"] == "accepted"
+
+
 @pytest.mark.parametrize("media_type", [FORM, f"{FORM}; charset=utf-8", FORM.upper()])
 async def test_a_form_asks_the_same_as_json(served: Served, media_type: str) -> None:
     body = b"passcode=7784321&pin=004127&call_id=1.17&caller=%2B15550100&unknown=1"
@@ -91,6 +108,24 @@ async def test_a_form_asks_the_same_as_json(served: Served, media_type: str) -> 
 
 async def test_fields_that_nobody_knows_are_ignored(served: Served) -> None:
     assert (await served.ask(post({**ASKED, "more": [1, {"a": None}]}))).json["result"] == "accepted"
+
+
+async def test_fields_that_nobody_knows_may_stand_twice(served: Served) -> None:
+    body = b'{"passcode": "7784321", "x": 1, "pin": "004127", "x": {"pin": 1, "pin": 2}}'
+    assert (await served.ask(post(body))).json["result"] == "accepted"
+
+
+@pytest.mark.parametrize("caller", ['"Mike" <+1 555 0100>', "pin", "\\", "\0", "😀" * 128])
+async def test_what_is_told_of_a_call_may_hold_anything(served: Served, caller: str) -> None:
+    assert (await served.ask(post({**ASKED, "caller": caller}))).json["result"] == "accepted"
+    body = urlencode({**ASKED, "caller": caller}).encode()
+    assert (await served.ask(post(body, media_type=FORM))).json["result"] == "accepted"
+
+
+async def test_characters_are_counted_and_not_bytes(served: Served) -> None:
+    assert (await served.ask(post({"passcode": "7784321", "pin": "😀" * 32}))).json["reason"] == "unknown_pin"
+    body = urlencode({"passcode": "7784321", "pin": "😀" * 32}).encode()
+    assert (await served.ask(post(body, media_type=FORM))).json["reason"] == "unknown_pin"
 
 
 async def test_what_is_optional_may_be_null(served: Served) -> None:
@@ -116,10 +151,38 @@ MALFORMED: list[tuple[Any, str, dict[str, str] | None]] = [
     (b'{"passcode": "7784321", "pin": "\xff"}', "application/json", None),
     (b'{"passcode": "7784321", "pin": "\\ud800"}', "application/json", None),
     (b"[" * 4000, "application/json", None),
+    (b'{"passcode": "7784321", "pin": "4127", "x": ' + b"[" * 1500 + b"]" * 1500 + b"}", "application/json", None),
+    (b'{"passcode": "7784321", "pin": ' + b"[" * 1500 + b"]" * 1500 + b"}", "application/json", None),
+    (b'{"passcode": "7784321", "pin": "4127", "x": "\xff"}', "application/json", None),
+    (b'\xef\xbb\xbf{"passcode": "7784321", "pin": "4127"}', "application/json", None),
+    ('{"passcode": "7784321", "pin": "4127"}'.encode("utf-16"), "application/json", None),
+    (b'{"passcode": "7784321", "pin": "4127"}{}', "application/json", None),
+    (b'{"passcode": "7784321", "pin": NaN}', "application/json", None),
+    (b'{"passcode": "7784321", "pin": 4127' + b"0" * 3900 + b"}", "application/json", {"pin": "must be a string"}),
+    (b'{"passcode": "7784321", "pin": -0.4127e-12}', "application/json", {"pin": "must be a string"}),
+    (b'{"passcode": "7784321", "pin": 4127e99999}', "application/json", {"pin": "must be a string"}),
+    (b'{"passcode": "7784321", "pin": true}', "application/json", {"pin": "must be a string"}),
+    (b'{"pin": "4127", "passcode": "7784321", "pin": "1"}', "application/json", {"pin": "stands more than once"}),
+    (
+        b'{"pin": "4127", "passcode": "7784321", "p\\u0069n": "4127"}',
+        "application/json",
+        {"pin": "stands more than once"},
+    ),
+    (b'{"pin": 4127, "passcode": "7784321", "pin": null}', "application/json", {"pin": "stands more than once"}),
+    (
+        b'{"call_id": "4127", "pin": "4127", "passcode": "7784321", "call_id": null}',
+        "application/json",
+        {"call_id": "stands more than once"},
+    ),
+    ({"Passcode": "7784321", "PIN": "4127"}, "application/json", {"passcode": "is missing", "pin": "is missing"}),
+    ({"passcode": "7784321", "pin": "é" * 33}, "application/json", {"pin": "has more than 32 characters"}),
     (b"passcode=7784321", FORM, {"pin": "is missing"}),
     (b"passcode=7784321&pin=1&pin=2", FORM, {"pin": "stands more than once"}),
     (b"passcode=7784321&pin=" + b"1" * 33, FORM, {"pin": "has more than 32 characters"}),
+    (b"passcode=7784321&pin=4127&p%69n=4127", FORM, {"pin": "stands more than once"}),
+    (b"passcode=7784321;pin=4127", FORM, {"pin": "is missing"}),
     (b"passcode=7784321&pin=%ff", FORM, None),
+    (b"passcode=7784321&pin=%ed%a0%80", FORM, None),
     (b"\xff", FORM, None),
     (b"", FORM, {"passcode": "is missing", "pin": "is missing"}),
 ]
@@ -156,6 +219,8 @@ async def test_a_malformed_question_is_told_by_field(
         f"Bearer {TOKEN}x",
         f"Bearer {TOKEN.upper()}",
         "Bearer \xff",
+        f"Bearer {TOKEN} {TOKEN}",
+        f"Bearer rc_other\r\nAuthorization: Bearer {TOKEN}",
     ],
 )
 @pytest.mark.parametrize("path", ["/v1/verify", "/v1/verify.txt"])
@@ -192,12 +257,17 @@ async def test_a_token_that_was_removed_is_refused_from_then_on(served: Served, 
         (None, ""),
         ("text/plain", ""),
         ("multipart/form-data; boundary=x", ""),
-        ("application/json", "Content-Encoding: gzip\r\n"),
+        ("application/problem+json", ""),
+        ("application/jsonp", ""),
+        ("application/json, text/plain", ""),
+        ("; charset=utf-8", ""),
+        *(("application/json", f"Content-Encoding: {coding}\r\n") for coding in ("gzip", "deflate", "br", "zstd", "x")),
     ],
 )
 async def test_an_unknown_media_type_is_415(served: Served, media_type: str | None, headers: str) -> None:
     answer = await served.ask(post(ASKED, media_type=media_type, headers=headers))
     assert (answer.status, answer.json["title"]) == (415, "Unsupported Media Type")
+    assert answer.headers.get("accept-encoding") == ("identity" if headers else None)
 
 
 async def test_identity_is_no_compression(served: Served) -> None:
@@ -221,6 +291,12 @@ async def test_a_passcode_of_no_conference_is_404(served: Served, passcode: str)
 
 async def test_a_conference_is_looked_up_by_switches_only(served: Served) -> None:
     assert (await served.ask(get("/v1/conferences/7784321", token=None))).status == 401
+
+
+async def test_who_is_no_switch_is_told_nothing_of_the_question(served: Served) -> None:
+    for asked in ({"passcode": 1}, {"passcode": "7784320", "pin": "1"}):
+        assert (await served.ask(post(asked, token="rc_wrong"))).status == 401
+    assert (await served.ask(get("/v1/conferences/1", token="rc_wrong"))).status == 401
 
 
 @pytest.mark.parametrize(
@@ -252,6 +328,31 @@ async def test_another_method_is_405_and_tells_the_right_one(
         assert answer.text == "error|Method Not Allowed"
 
 
+@pytest.mark.parametrize(
+    ("path", "token", "status"),
+    [
+        ("/openapi.json", None, 200),
+        ("/v1/conferences/1", TOKEN, 404),
+        ("/v1/conferences/1", None, 401),
+        ("/x", None, 404),
+    ],
+)
+async def test_head_is_answered_without_a_body_also_when_it_is_refused(
+    served: Served, path: str, token: str | None, status: int
+) -> None:
+    client = await served.client()
+    await client.send(get(path, method="HEAD", token=token))
+    assert (await client.answer(has_body=False)).status == status
+    assert (await client.ask(post(ASKED))).status == 200
+
+
+async def test_head_of_what_is_for_post_is_405(served: Served) -> None:
+    client = await served.client()
+    await client.send(get("/v1/verify", method="HEAD"))
+    assert (await client.answer(has_body=False)).status == 405
+    assert (await client.ask(post(ASKED))).status == 200
+
+
 async def test_head_tells_what_get_would_without_its_body(served: Served) -> None:
     client = await served.client()
     whole = await client.ask(get("/v1/conferences/7784321"))
@@ -271,17 +372,67 @@ async def test_until_the_lists_are_loaded_it_says_when_to_ask_again(path: str, a
         assert (await door.ask(get("/openapi.json", token=None))).status == 200
 
 
-async def test_what_breaks_inside_is_503_and_ends_the_connection(served: Served, live: Live) -> None:
-    """Never a 500, and one line in the log."""
-    live.index = 7  # type: ignore[assignment]
+async def test_switches_are_told_apart_before_the_lists_are_loaded(served: Served, live: Live) -> None:
+    """The tokens come first; until both are there, nobody is accepted."""
+    live.index = None
+    assert (await served.ask(post(ASKED, token="rc_wrong"))).status == 401
+    for request in (post(ASKED), post(ASKED, "/v1/verify.txt"), get("/v1/conferences/7784321")):
+        answer = await served.ask(request)
+        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+
+
+class Locking:
+    """A throttle that locks whoever calls from this number, and this conference."""
+
+    def caller_locked_for(self, question: Question) -> int | None:
+        return 60 if question.caller == "+15550100" else None
+
+    def conference_locked_for(self, question: Question, conference: Conference) -> int | None:
+        return 120 if conference.id == "C-1001" else None
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize(("caller", "seconds"), [("+15550100", 60), ("+15550101", 120)])
+async def test_who_is_locked_out_is_told_for_how_long(live: Live, at_once: bool, caller: str, seconds: int) -> None:
+    asked = {**ASKED, "caller": caller}
+    async with serving(live, at_once=at_once, throttle=Locking()) as door:
+        told = (await door.ask(post(asked))).json
+        assert told.pop("verification_id")
+        assert told == {"result": "rejected", "reason": "locked", "retry_after": seconds}
+        assert (await door.ask(post(asked, "/v1/verify.txt"))).text == f"rejected|locked|{seconds}"
+        count = door.metrics.registry.get_sample_value(
+            "rollcall_verifications_total", {"door": "http", "result": "locked"}
+        )
+        assert count == 2
+
+
+class Broken:
+    """Stands for an index in which something is wrong; what it says repeats what was asked."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise LookupError(*ASKED.values())
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [post(ASKED), post(ASKED, "/v1/verify.txt"), get("/v1/conferences/7784321"), post(ASKED, version="HTTP/1.0")],
+)
+async def test_what_breaks_inside_is_503_and_ends_the_connection(served: Served, live: Live, request_: bytes) -> None:
+    """Never a 500; the log tells what broke and where, and nothing of what was asked."""
+    live.index = Broken()  # type: ignore[assignment]
     client = await served.client()
     with structlog.testing.capture_logs() as logged:
-        answer = await client.ask(post(ASKED))
+        answer = await client.ask(request_)
     assert (answer.status, answer.headers["retry-after"], answer.headers["connection"]) == (503, "1", "close")
+    assert answer.text == "error|Service Unavailable" or answer.json["title"] == "Service Unavailable"
     assert await client.is_closed()
-    assert [line["event"] for line in logged] == ["request_failed"]
-    with structlog.testing.capture_logs():
-        assert (await served.ask(post(ASKED, "/v1/verify.txt"))).text == "error|Service Unavailable"
+    (line,) = logged
+    assert (line["event"], line["log_level"]) == ("request_failed", "error")
+    assert "http.py" in line["exception"]
+    assert line["exception"].endswith("LookupError")
+    for secret in (*ASKED.values(), TOKEN):
+        assert secret not in str(line)
+        assert secret not in answer.raw.decode()
 
 
 async def test_every_verification_and_every_refusal_is_counted(served: Served) -> None:

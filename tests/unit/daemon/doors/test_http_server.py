@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import structlog
 
 from daemon.doors import http_server
 from daemon.live import Live
@@ -53,27 +54,82 @@ async def test_questions_that_come_together_are_answered_in_their_order(served: 
 async def test_a_question_may_come_in_any_pieces(served: Served) -> None:
     client = await served.client()
     for at in range(len(QUESTION)):
-        await client.send(QUESTION[at : at + 1])
-        await asyncio.sleep(0)
+        await client.send_alone(QUESTION[at : at + 1])
     assert (await client.answer()).json["result"] == "accepted"
 
 
-async def test_a_body_may_come_in_chunks(served: Served) -> None:
-    head = QUESTION.partition(b"\r\n\r\n")[0].replace(b"Content-Length: 40", b"Transfer-Encoding: chunked")
-    assert b"chunked" in head
-    body = QUESTION.partition(b"\r\n\r\n")[2]
-    chunks = b"".join(b"%x\r\n%b\r\n" % (len(some), some) for some in (body[:5], body[5:]))
+BODY = QUESTION.partition(b"\r\n\r\n")[2]
+
+
+def chunked(path: str = "/v1/verify") -> bytes:
+    """The head of a question whose body comes in chunks."""
+    return post(ASKED, path).replace(b"Content-Length: 40", b"Transfer-Encoding: chunked").removesuffix(BODY)
+
+
+@pytest.mark.parametrize("extension", [b"", b";name=value"])
+@pytest.mark.parametrize("trailer", [b"", b"X-Trailer: 1\r\n"])
+async def test_a_body_may_come_in_chunks(served: Served, extension: bytes, trailer: bytes) -> None:
+    chunks = b"".join(b"%x%b\r\n%b\r\n" % (len(some), extension, some) for some in (BODY[:5], BODY[5:]))
     client = await served.client()
-    assert (await client.ask(head + b"\r\n\r\n" + chunks + b"0\r\n\r\n")).json["result"] == "accepted"
+    assert (await client.ask(chunked() + chunks + b"0\r\n" + trailer + b"\r\n")).json["result"] == "accepted"
     assert (await client.ask(QUESTION)).json["result"] == "accepted"
 
 
-async def test_a_client_that_waits_to_be_told_to_go_on_is_told(served: Served) -> None:
-    head, _, body = post(ASKED, headers="Expect: 100-continue\r\n").partition(b"\r\n\r\n")
+@pytest.mark.parametrize("first", [b"", b"5\r\nabcde\r\n"])
+@pytest.mark.parametrize("broken", [b"zz\r\n", b"-1\r\n", b"5\r\nabcdefgh\r\n", b"\r\n", b"ffffffffffffffffff\r\n"])
+@pytest.mark.parametrize("path", ["/v1/verify", "/v1/verify.txt"])
+async def test_a_body_that_breaks_off_into_nonsense_is_400_at_once(
+    served: Served, first: bytes, broken: bytes, path: str
+) -> None:
+    """And not only when the time for it is over."""
     client = await served.client()
-    await client.send(head + b"\r\n\r\n")
+    await client.send_alone(chunked(path))
+    if first:
+        await client.send_alone(first)
+    answer = await client.ask_on(chunked(path), broken)
+    assert (answer.status, answer.headers["connection"]) == (400, "close")
+    assert answer.text == "error|Bad Request" or answer.json["detail"] == "The body is not what its head says."
+    assert await client.is_closed()
+
+
+async def test_nonsense_in_a_body_that_nobody_wants_is_answered_too(served: Served) -> None:
+    client = await served.client()
+    await client.send_alone(chunked("/elsewhere"))
+    assert (await client.answer()).status == 404
+    await client.send(b"zz\r\n")
+    assert (await client.answer()).status == 400
+    assert await client.is_closed()
+
+
+async def test_a_client_that_waits_to_be_told_to_go_on_is_told(served: Served) -> None:
+    client = await served.client()
+    await client.send(post(ASKED, headers="Expect: 100-Continue\r\n").removesuffix(BODY))
     assert (await client.answer(has_body=False)).status == 100
-    assert (await client.ask(body)).json["result"] == "accepted"
+    await client.send(BODY)
+    assert (await client.answer()).json["result"] == "accepted"
+
+
+async def test_who_does_not_wait_to_be_told_to_go_on_is_not_told(served: Served) -> None:
+    client = await served.client()
+    await client.send_alone(post(ASKED, headers="Expect: 100-continue\r\n"))
+    assert (await client.answer()).status == 200
+
+
+async def test_http_1_0_is_never_told_to_go_on(served: Served) -> None:
+    """It would take it for the answer: RFC 9110, section 10.1.1."""
+    client = await served.client()
+    await client.send_alone(post(ASKED, version="HTTP/1.0", headers="Expect: 100-continue\r\n").removesuffix(BODY))
+    await client.send(BODY)
+    assert (await client.answer()).status == 200
+
+
+@pytest.mark.parametrize(
+    ("line", "length", "status"),
+    [("POST /v1/verify", 4097, 413), ("POST /elsewhere", 40, 404), ("PUT /v1/verify", 40, 405)],
+)
+async def test_who_is_refused_anyway_is_not_told_to_go_on(served: Served, line: str, length: int, status: int) -> None:
+    request = f"{line} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n\r\n".encode()
+    assert (await served.ask(request)).status == status
 
 
 async def test_nothing_else_can_be_expected(served: Served) -> None:
@@ -83,12 +139,34 @@ async def test_nothing_else_can_be_expected(served: Served) -> None:
     assert await client.is_closed()
 
 
-async def test_a_declined_upgrade_is_an_ordinary_request(served: Served) -> None:
+@pytest.mark.parametrize("protocol", ["websocket", "h2c", "TLS/1.2"])
+@pytest.mark.parametrize("request_", [QUESTION, get("/v1/conferences/7784321")])
+async def test_a_declined_upgrade_is_an_ordinary_request(served: Served, request_: bytes, protocol: str) -> None:
+    """And so are those after it."""
+    upgrade = request_.replace(b"\r\n", f"\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n".encode(), 1)
     client = await served.client()
-    upgrade = get("/v1/conferences/7784321").replace(
-        b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-    )
-    assert (await client.ask(upgrade)).status == 200
+    for asked in (upgrade, QUESTION, upgrade, upgrade, QUESTION):
+        assert (await client.ask(asked)).status == 200
+
+
+@pytest.mark.parametrize(
+    "target", ["http://rollcall/v1/verify", "/v1/verify?passcode=1&pin=2", "/v1/verify#x", "/v1/%76erify"]
+)
+async def test_an_address_may_be_written_in_any_way_that_http_has(served: Served, target: str) -> None:
+    """What stands behind a question mark asks nothing."""
+    client = await served.client()
+    await client.send(post(ASKED, target))
+    assert (await client.answer()).json["result"] == "accepted"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["OPTIONS *", "CONNECT rollcall:443", "GET //", "GET /..", "GET /%", "GET /%00", "GET /%ed%a0%80%ff"],
+)
+async def test_an_odd_address_is_404(served: Served, line: str) -> None:
+    client = await served.client()
+    assert (await client.ask(f"{line} HTTP/1.1\r\nHost: x\r\n\r\n".encode())).status == 404
+    assert (await client.ask(QUESTION)).status == 200
 
 
 TOO_LARGE: list[Callable[[bytes], bytes]] = [
@@ -113,6 +191,14 @@ async def test_a_body_over_4_kib_is_413(served: Served, ask: Callable[[bytes], b
     assert answer.text == "error|Content Too Large" or answer.json["title"] == "Content Too Large"
 
 
+async def test_who_is_still_sending_what_is_too_large_hears_of_it(served: Served) -> None:
+    """The rest is read, for a while: to close at once would take the answer away from the client."""
+    client = await served.client()
+    answer = await client.ask(post(b"x" * 2_000_000))
+    assert (answer.status, answer.headers["connection"]) == (413, "close")
+    assert await client.is_closed()
+
+
 async def test_a_body_of_exactly_4_kib_is_read(served: Served) -> None:
     filler = "x" * (4096 - len(b'{"passcode": "7784321", "pin": "004127", "more": ""}'))
     assert (await served.ask(post({**ASKED, "more": filler}))).json["result"] == "accepted"
@@ -120,9 +206,12 @@ async def test_a_body_of_exactly_4_kib_is_read(served: Served) -> None:
 
 async def test_a_body_that_does_not_come_is_408(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_server, "BODY_TIMEOUT", 0.05)
-    client = await served.client()
-    answer = await client.ask(QUESTION[:-3])
-    assert (answer.status, answer.headers["connection"]) == (408, "close")
+    for part in (QUESTION[:-3], chunked() + b"5\r\nab"):
+        client = await served.client()
+        answer = await client.ask(part)
+        assert (answer.status, answer.headers["connection"]) == (408, "close")
+    line = await served.ask(post(ASKED, "/v1/verify.txt")[:-3])
+    assert (line.status, line.text) == (408, "error|Request Timeout")
 
 
 TRICKS: list[bytes] = [
@@ -139,6 +228,23 @@ TRICKS: list[bytes] = [
     QUESTION.replace(b"Content-Length: 40\r\n", b"Content-Length : 40\r\n"),
     QUESTION.replace(b"Host: rollcall\r\n", b"Host: rollcall\r\n folded\r\n"),
     QUESTION.replace(b"Host: rollcall\r\n", b"Host: roll\x00call\r\n"),
+    QUESTION.replace(b"Host: rollcall\r\n", b""),
+    QUESTION.replace(b"Host: rollcall\r\n", b"Host: rollcall\r\nHost: other\r\n"),
+    QUESTION.replace(b"Content-Length: 40\r\n", b"Content-Length: 40\r\nContent-Type: text/plain\r\n"),
+    QUESTION.replace(b"Content-Length: 40\r\n", b"Transfer-Encoding: gzip, chunked\r\n"),
+    QUESTION.replace(b"Content-Length: 40\r\n", b"Transfer-Encoding: identity\r\n"),
+    QUESTION.replace(b"Content-Length: 40\r\n", b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"),
+    QUESTION.replace(b"Host: rollcall\r\n", b"Host: rollcall\r\nX\x00: y\r\n"),
+    QUESTION.replace(b"Host: rollcall\r\n", b"Host: rollcall\r\nX: y\rz\r\n"),
+    QUESTION.replace(b"\r\n", b"\n"),
+    QUESTION.replace(b"/v1/verify", b"/v1/verify\x00"),
+    QUESTION.replace(b"/v1/verify", b"/v1/\xffverify"),
+    QUESTION.replace(b"POST ", b"post "),
+    QUESTION.replace(b" HTTP/1.1", b""),
+    QUESTION.replace(b"HTTP/1.1", b"HTTP/2.0"),
+    post(ASKED, version="HTTP/2.0", headers="Connection: keep-alive\r\n"),
+    post(ASKED, version="HTTP/1.2"),
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     QUESTION.replace(b"Host: rollcall\r\n", b"X: " + b"y" * 9000 + b"\r\n"),
     QUESTION.replace(b"Host: rollcall\r\n", b"X: y\r\n" * 200),
     b"POST /" + b"v" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -159,10 +265,8 @@ async def test_what_is_not_plain_http_is_400_and_the_end(served: Served, trick: 
 async def test_a_body_behind_half_a_head_is_not_taken_for_a_question(served: Served) -> None:
     """The body that belongs to one request cannot pose as another."""
     client = await served.client()
-    await client.send(get("/v1/conferences/7784322")[:-2] + b"Content-Length: %d\r\n" % len(QUESTION))
-    await asyncio.sleep(0.02)
-    await client.send(b"\r\n")
-    await asyncio.sleep(0.02)
+    await client.send_alone(get("/v1/conferences/7784322")[:-2] + b"Content-Length: %d\r\n" % len(QUESTION))
+    await client.send_alone(b"\r\n")
     await client.send(QUESTION)
     assert (await client.answer()).json["id"] == "C-1002"
     answer = await client.ask(get("/v1/conferences/7784321"))
@@ -217,46 +321,58 @@ async def test_a_client_that_reads_nothing_is_let_go(served: Served, monkeypatch
             await asyncio.sleep(0)
 
 
-async def test_at_the_end_what_is_under_way_is_answered_and_what_is_idle_is_closed(live: Live) -> None:
-    async with serving(live) as door:
-        idle, busy = await door.client(), await door.client()
-        await idle.ask(QUESTION)
-        await busy.ask(QUESTION)
-        await busy.send(QUESTION[:-5])
-        while not door.server._busy:
-            await asyncio.sleep(0)
-        stopping = asyncio.create_task(door.runner.cleanup())
-        await asyncio.sleep(0.01)
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_at_the_end_what_is_idle_is_closed_and_what_is_under_way_is_answered(live: Live, at_once: bool) -> None:
+    """The idle at once: a question on them would not be heard any more."""
+    async with serving(live, at_once=at_once) as door:
+        new, idle, half, busy = [await door.client() for _ in range(4)]
+        for client in (idle, half, busy):
+            await client.ask(QUESTION)
+        await half.send_alone(QUESTION[:60])
+        await busy.send_alone(QUESTION[:-5])
+        stopping = door.stopping()
+        for client in (new, idle, half):
+            assert await client.is_closed()
         with pytest.raises(OSError):
             await asyncio.open_connection("127.0.0.1", door.port)
-        await busy.send(QUESTION[-5:])
-        answer = await busy.answer()
+        assert not stopping.done()
+        answer = await busy.ask_on(QUESTION, QUESTION[-5:])
         assert (answer.json["result"], answer.headers["connection"]) == ("accepted", "close")
+        assert await busy.is_closed()
         async with asyncio.timeout(2):
             await stopping
-        assert await busy.is_closed()
-        assert await idle.is_closed()
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("asked", [QUESTION, get("/v1/conferences/7784321")])
+async def test_what_came_just_before_the_end_is_answered(live: Live, at_once: bool, asked: bytes) -> None:
+    async with serving(live, at_once=at_once) as door:
+        client = await door.client()
+        await client.ask(QUESTION)
+        await client.send_alone(asked)
+        await door.stopping()
+        assert (await client.answer()).status == 200
+        assert await client.is_closed()
 
 
 async def test_the_end_does_not_wait_for_ever(live: Live) -> None:
     async with serving(live, drain_timeout=0.05) as door:
         client = await door.client()
-        await client.send(QUESTION[:-5])
-        while not door.server._busy:
-            await asyncio.sleep(0)
+        await client.send_alone(QUESTION[:-5])
         async with asyncio.timeout(2):
-            await door.runner.cleanup()
+            await door.stopping()
         assert await client.is_closed()
 
 
-async def test_an_answer_on_its_way_is_not_lost_at_the_end(live: Live) -> None:
-    async with serving(live) as door:
-        client = await door.client()
-        await client.ask(QUESTION)
-        (connection,) = door.server.connections
-        connection.data_received(QUESTION)
-        await door.runner.cleanup()
-        assert (await client.answer()).json["result"] == "accepted"
+async def test_the_end_does_not_wait_for_what_nobody_will_read(live: Live) -> None:
+    """Nor for the rest of a body that was too large, nor for a client that has gone away in the middle of one."""
+    async with serving(live, drain_timeout=60) as door:
+        large, gone = await door.client(), await door.client()
+        assert (await large.ask(post(b"x" * 5000)[:-10])).status == 413
+        await gone.send_alone(QUESTION[:-5])
+        gone.close()
+        async with asyncio.timeout(2):
+            await door.stopping()
 
 
 @pytest.mark.parametrize("request_", [QUESTION, get("/v1/conferences/7784321"), post(ASKED, version="HTTP/1.0")])
@@ -266,6 +382,14 @@ async def test_a_client_that_has_no_more_to_ask_still_gets_its_answer(served: Se
     client.writer.write(request_)
     client.writer.write_eof()
     assert (await client.answer()).status == 200
+    assert await client.is_closed()
+
+
+async def test_all_that_was_asked_before_the_client_closed_its_side_is_answered(served: Served) -> None:
+    client = await served.client()
+    client.writer.write(QUESTION + get("/v1/conferences/7784322") + QUESTION)
+    client.writer.write_eof()
+    assert [(await client.answer()).status for _ in range(3)] == [200, 200, 200]
     assert await client.is_closed()
 
 
@@ -279,9 +403,13 @@ async def test_half_a_question_and_the_end_is_the_end(served: Served) -> None:
 async def test_a_client_that_goes_away_in_the_middle_disturbs_nobody(
     served: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for part in (QUESTION[:20], QUESTION[:-3], QUESTION):
-        client = await served.client()
-        await client.send(part)
-        client.writer.transport.abort()
-    assert (await served.ask(QUESTION)).json["result"] == "accepted"
-    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+    """It is no error, and nothing is logged of it."""
+    with structlog.testing.capture_logs() as logged:
+        for part in (QUESTION[:20], QUESTION[:-3], chunked() + b"5\r\n", QUESTION, post(b"x" * 5000)):
+            client = await served.client()
+            await client.send_alone(part)
+            client.close()
+        await served.until(lambda: not served.server.connections)
+        assert (await served.ask(QUESTION)).json["result"] == "accepted"
+    assert not logged
+    assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
