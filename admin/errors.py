@@ -33,6 +33,9 @@ async def measured(request: web.Request, handler: Handler) -> web.StreamResponse
     except web.HTTPException as raised:
         _measure(request, page, raised.status, begun)
         raise
+    except ConnectionError:
+        # The browser has gone: there is nobody to tell.
+        raise
     except DatabaseError as error:
         log.error("database_unavailable", problem=str(error))
         response = web.Response(status=503, text="503: the database cannot be used now", headers={"Retry-After": "5"})
