@@ -140,7 +140,7 @@ TEXTS: Final[dict[Code, _Texts]] = {
         "short": Text("“{found}” is too short. A PIN has 2 to 10 digits."),
         "zeros_lost": Text(
             "“{found}” is too short, it seems to be “{restored}” without its leading zeros. "
-            "Set the column to Text in your spreadsheet, then type the PIN again."
+            "Set the column to Text and type the PIN again, or have the zeros restored."
         ),
     },
     Code.PIN_DAMAGED: {

@@ -73,7 +73,9 @@ def _duplicates(pins: Sequence[str], lines: Sequence[int]) -> Iterator[Problem]:
 def _zeros_lost(pins: Sequence[str], lines: Sequence[int], width: int | None) -> list[Problem]:
     if width is None:
         return []
-    short = [(pin, line) for pin, line in zip(pins, lines, strict=True) if 1 < len(pin) < width and pin[0] != "0"]
+    short = [
+        (pin, line) for pin, line in zip(pins, lines, strict=True) if len(pin) < width and restored(pin, width) != pin
+    ]
     return [
         Problem(
             Code.PIN_ZEROS_LOST,

@@ -103,7 +103,7 @@ def _column_count(line: int, cells: Fields) -> Problem:
         params["why"] = "more"
     elif len(cells) == 1 and any(cells[0].count(other) >= columns.COUNT - 1 for other in DELIMITERS):
         params["why"] = "separator"
-    elif len(cells) == columns.COUNT - 1 and examine(line, [*cells, ""]).entry is not None:
+    elif len(cells) == columns.COUNT - 1 and not _are_moved([cell.strip() for cell in [*cells, ""]]):
         params["why"] = "cut"
     else:
         params["why"] = "fewer"

@@ -118,6 +118,22 @@ def test_a_pin_is_refused_exactly_where_it_stood_before(pins: list[str]) -> None
     assert [problem.line for problem in found.errors if problem.code is Code.PIN_DUPLICATE] == oracle
 
 
+@given(st.lists(st.text("0123456789", min_size=1, max_size=4), min_size=1, max_size=20))
+def test_the_zeros_that_are_offered_are_those_that_are_restored(pins: list[str]) -> None:
+    """In the lines that are warned of, and in no other."""
+    lines = [columns.HEADER, *(f"{pin},Mike,Doe,XYZ,,,Uxbridge,UK," for pin in pins)]
+    data = "\n".join(lines).encode()
+    offered = [found for found in check(data, filename="list.csv").warnings if found.code is Code.PIN_ZEROS_LOST]
+    for problem in offered:
+        assert problem.line is not None
+        pins[problem.line - 2] = str(problem.params["restored"])
+    restored = check(data, filename="list.csv", restore_zeros=True)
+    assert Code.PIN_ZEROS_LOST not in {problem.code for problem in restored.warnings}
+    assert (restored.error_count == 0) is (len(set(pins)) == len(pins) and min(map(len, pins)) > 1)
+    if restored.error_count == 0:
+        assert [entry.pin for entry in restored.entries] == pins
+
+
 @given(st.integers(MAX_FIELD_LENGTH - 2, MAX_FIELD_LENGTH + 2), st.sampled_from(["a", "é", "株", "\U0001f600"]))
 def test_length_is_counted_in_characters(length: int, character: str) -> None:
     """However many bytes a character takes."""

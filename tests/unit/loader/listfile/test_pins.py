@@ -38,9 +38,15 @@ def test_lost_zeros_are_seen_where_most_pins_share_one_width(pins: list[str], lo
 
 
 def test_zeros_are_restored_on_request() -> None:
-    """Then the warning is gone; a PIN of one digit, refused otherwise, is padded too."""
+    """Then the warnings are gone; a PIN of one digit, refused otherwise, is warned of and padded too."""
     pins = ["1234", "5678", "9012", "3456", "7890", "2345", "12", "7", "0", "012", "12345"]
-    assert [problem.params["why"] for problem in check_pins(*pins).errors] == ["zeros_lost", "zeros_lost"]
+    found = check_pins(*pins)
+    assert [problem.params["why"] for problem in found.errors] == ["zeros_lost", "zeros_lost"]
+    assert [(problem.line, problem.params["restored"], problem.params["count"]) for problem in found.warnings] == [
+        (8, "0012", 3),
+        (9, "0007", 3),
+        (10, "0000", 3),
+    ]
     restored = check_pins(*pins, restore_zeros=True)
     assert [entry.pin for entry in restored.entries] == [*pins[:6], "0012", "0007", "0000", "012", "12345"]
     assert restored.errors == restored.warnings == []

@@ -161,6 +161,7 @@ def test_a_field_has_at_most_200_characters(title: str) -> None:
     [
         (GOOD[:8], {"why": "cut", "count": 8, "expected": 9}),
         (GOOD[1:], {"why": "fewer", "count": 8, "expected": 9}),
+        ((*GOOD[:4], *GOOD[5:]), {"why": "fewer", "count": 8, "expected": 9}),
         (GOOD[:1], {"why": "fewer", "count": 1, "expected": 9}),
         ((*GOOD, "x"), {"why": "more", "count": 10, "expected": 9}),
         ((*GOOD, "", "", "x", ""), {"why": "more", "count": 12, "expected": 9}),
