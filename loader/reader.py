@@ -87,12 +87,21 @@ class _Opening:
         self.parts = 0
         self.problem: BlockError | KeyFileError | None = None
         self._size = 0
-        if part_count(listed.size) != listed.parts:
+        self._buffer = new_buffer(0)
+        if listed.size < 0 or part_count(listed.size) != listed.parts:
             self.problem = damaged(listed)
-        self._buffer = new_buffer(0 if self.problem else listed.size)
+            return
+        try:
+            self._buffer = new_buffer(listed.size)
+        except (MemoryError, OverflowError, OSError):
+            # The other lists have room: this one is told of as any other that cannot be opened, and tried again.
+            self.problem = BlockError(
+                f"the list of {listed.owner}, revision {listed.revision}: there is no room for its {listed.size} bytes"
+            )
 
     def add(self, keyring: Keyring, ciphertext: bytes) -> None:
-        self._size += keyring.open_into(self.listed, self.parts, ciphertext, self._buffer[self._size :])
+        if self.problem is None:
+            self._size += keyring.open_into(self.listed, self.parts, ciphertext, self._buffer[self._size :])
         self.parts += 1
 
     def result(self) -> Block | BlockError | KeyFileError:
