@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
+from itertools import chain
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, Select, and_, func, select
@@ -89,9 +90,11 @@ class Store:
     async def changes_since(self, position: Position) -> list[Change]:
         """Each thing that has changed after this position, once, in the order of its latest change."""
         query = select(t.change).where(t.change.c.position > position).order_by(t.change.c.position)
-        return [
-            Change(Kind(row.kind), row.id, Position(row.position), row.committed_at) for row in await self.all(query)
-        ]
+        async with self._reading() as connection:
+            return [
+                Change(Kind(row.kind), row.id, Position(row.position), row.committed_at)
+                async for row in _stream(connection, query)
+            ]
 
     # Conferences and switches
 
@@ -103,10 +106,13 @@ class Store:
             t.conference, t.organizer.c.authorization_code.label("code"), t.organizer.c.company_id
         ).join_from(t.conference, t.organizer)
         if ids is None and organizers is None:
-            queries = [query]
+            queries = iter((query,))
         else:
-            queries = [query.where(t.conference.c.id.in_(some)) for some in _slices(ids or ())]
-            queries += [query.where(t.organizer.c.id.in_(some)) for some in _slices(organizers or ())]
+            # Made one by one: each takes a moment.
+            queries = chain(
+                (query.where(t.conference.c.id.in_(some)) for some in _slices(ids or ())),
+                (query.where(t.organizer.c.id.in_(some)) for some in _slices(organizers or ())),
+            )
         # One tuple an organizer, however many conferences there are.
         owners: dict[str, tuple[Owner, ...]] = {}
         async with self._reading() as connection:
