@@ -52,7 +52,7 @@ class Daemon:
     """One daemon. `read_settings` reads the settings again, on SIGHUP. Raises KeyFileError."""
 
     def __init__(self, settings: Settings, read_settings: Callable[[], Settings]) -> None:
-        self._settings = settings
+        self._started_with = self._settings = settings
         self._read_settings = read_settings
         self._version = version("rollcall")
         self._keyring = Keyring.load(Path(settings.key.file))
@@ -100,13 +100,17 @@ class Daemon:
             log.info("draining")
             self._health.draining = True
         following.cancel()
-        await asyncio.wait((following,))
+        # Whatever it ends with: all has been answered.
+        await asyncio.gather(following, return_exceptions=True)
         log.info("stopped")
 
     async def _follow(self, daemon_id: str) -> None:
+        url = self._started_with.database.url
+        told = ""
         while True:
             try:
-                async with open_store(self._settings.database.url) as store:
+                async with open_store(url) as store:
+                    self._health.problem = None
                     self._follower = follower = Follower(
                         store,
                         self._keyring,
@@ -114,16 +118,17 @@ class Daemon:
                         self._health,
                         self._metrics,
                         interval=self._settings.daemon.poll_interval,
-                        database_file=sqlite_file(self._settings.database.url),
+                        database_file=sqlite_file(url),
                     )
                     presence = Presence(store, daemon_id, self._version, follower)
                     await follower.load()
-                    async with asyncio.TaskGroup() as tasks, presence.until_left():
-                        tasks.create_task(presence.tell())
+                    async with presence.told():
                         await follower.follow()
             except DatabaseUnavailable as error:
                 self._health.problem = str(error)
-                log.error("database_unavailable", problem=str(error))
+                if told != str(error):
+                    told = str(error)
+                    log.error("database_unavailable", problem=told)
             await asyncio.sleep(_TRY_AGAIN)
 
     def _read_again(self) -> None:
@@ -136,13 +141,13 @@ class Daemon:
             log.error("settings_refused", problems=str(error).splitlines())
             return
         configure_logs(new.logs.format, new.logs.level)
-        log.info("settings_read", need_restart=needing_restart(self._settings, new))
+        log.info("settings_read", need_restart=needing_restart(self._started_with, new))
         self._settings = new
         self._keyring = keyring
         self._health.stale_after = new.daemon.stale_after
         if self._follower is not None:
             self._follower.interval = new.daemon.poll_interval
-            self._follower.keyring = keyring
+            self._follower.take(keyring)
 
 
 @asynccontextmanager

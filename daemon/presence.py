@@ -33,7 +33,20 @@ class Presence:
         self._follower = follower
         self._started_at = time.time()
 
-    async def tell(self) -> None:
+    @asynccontextmanager
+    async def told(self) -> AsyncGenerator[None]:
+        """The database is told of this daemon as long as the context lasts, and at its end that it is no more."""
+        telling = asyncio.create_task(self._tell())
+        try:
+            yield
+        finally:
+            telling.cancel()
+            # A word that came after the last one would stand for good.
+            await asyncio.wait((telling,))
+            with suppress(DatabaseError):
+                await self._store.forget_daemon(self._id)
+
+    async def _tell(self) -> None:
         """Tell for ever: at once when something came in force, and now and then otherwise."""
         news = self._follower.applied
         while True:
@@ -49,19 +62,10 @@ class Presence:
             try:
                 await self._store.record_daemon(state)
             except DatabaseError:
-                pass  # The follower tells of it.
+                pass  # The next word follows; if the database cannot be read either, the follower tells of it.
             except Exception:
                 log.exception("presence_failed")
             await asyncio.sleep(_AT_MOST_EVERY)
             with suppress(TimeoutError):
                 async with asyncio.timeout(_EVERY):
                     await news.wait()
-
-    @asynccontextmanager
-    async def until_left(self) -> AsyncGenerator[None]:
-        """At the end the database is told that this daemon is no more."""
-        try:
-            yield
-        finally:
-            with suppress(DatabaseError):
-                await self._store.forget_daemon(self._id)

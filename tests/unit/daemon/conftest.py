@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import TypeVar
 
 import pytest
+import structlog
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+from structlog.typing import EventDict
 
 from daemon.health import Health
 from daemon.live import Live
@@ -19,6 +25,9 @@ from tests.unit.loader.conftest import alicia, example, globaltest, keyring, mad
 
 __all__ = ["alicia", "example", "globaltest", "keyring", "made", "people", "store", "url"]
 
+T = TypeVar("T")
+People = Callable[..., list[Entry]]
+
 
 class Followed:
     """What a daemon has in force, and one look at the feed at a time."""
@@ -29,9 +38,18 @@ class Followed:
             store, keyring, self.live, self.health, self.metrics, interval=0.01, database_file=sqlite_file(url)
         )
 
-    async def look(self) -> None:
-        """As the daemon does, once."""
-        await self.follower.look()
+    async def look(self, times: int = 1) -> list[EventDict]:
+        """As the daemon does; what it logs."""
+        with structlog.testing.capture_logs() as logged:
+            for _ in range(times):
+                await self.follower.look()
+        return logged
+
+    async def load(self) -> list[EventDict]:
+        """As the daemon does at its start; what it logs."""
+        with structlog.testing.capture_logs() as logged:
+            await self.follower.load()
+        return logged
 
     def ask(self, pin: str, passcode: str = "7784321") -> Decision:
         """The decision over what is in force."""
@@ -50,8 +68,14 @@ class Followed:
 async def followed(store: Store, keyring: Keyring, url: str) -> Followed:
     """Loaded, with a database that has no lists."""
     followed = Followed(store, keyring, url)
-    await followed.follower.load()
+    await followed.load()
     return followed
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """The store's file."""
+    return tmp_path / "rollcall.db"
 
 
 Put = Callable[..., Awaitable[Revision]]
@@ -65,3 +89,26 @@ def put(store: Store, keyring: Keyring) -> Put:
         return (await publish(store, keyring, owner, entries, by="test", source="import")).revision
 
     return put
+
+
+async def during(work: Coroutine[None, None, object], ask: Callable[[], T]) -> list[T]:
+    """What is answered in each turn of the event loop until the work is done, and then."""
+    task = asyncio.create_task(work)
+    answers = []
+    while not task.done():
+        answers.append(ask())
+        await asyncio.sleep(0)
+    await task
+    return [*answers, ask()]
+
+
+def events(logged: list[EventDict]) -> list[str]:
+    """The names of what was logged."""
+    return [line["event"] for line in logged]
+
+
+def connections_in_use(store: Store) -> int:
+    """How many connections of the store have been taken out and not given back."""
+    pool = store._engine.pool
+    assert isinstance(pool, AsyncAdaptedQueuePool)
+    return pool.checkedout()
