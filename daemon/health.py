@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 _UP_FOR: Final = 1.0
-"""Seconds after a good look at the database during which it counts as up."""
+"""Seconds after an answer of the database during which it counts as up."""
 
 
 class Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -36,15 +36,20 @@ class Health:
         self.problem: str | None = None
         """Why the database cannot be used; None while it can."""
         self._looked_at: float | None = None
+        self._answered_at: float | None = None
+
+    def answered(self, now: float) -> None:
+        """The database answered, as it does all the while that much is read from it."""
+        self._answered_at = now
 
     def looked(self, now: float) -> None:
-        """The database answered."""
-        self._looked_at = now
+        """A look at the feed has ended well: all that it told is in force."""
+        self._looked_at = self._answered_at = now
         self.problem = None
 
     def database_up(self, now: float) -> bool:
         """Whether the database answered just now. One that leaves a question hanging is not up either."""
-        return self.problem is None and self._looked_at is not None and now - self._looked_at < _UP_FOR
+        return self.problem is None and self._answered_at is not None and now - self._answered_at < _UP_FOR
 
     def readiness(self, now: float) -> Readiness:
         """Ready is: loaded, fresh, and not about to stop."""

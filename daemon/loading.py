@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import aclosing, contextmanager
 
 import msgspec
 
 from daemon.pace import Pace
 from loader.compiled import Block
-from loader.errors import BlockError, KeyFileError
+from loader.errors import BlockError, DatabaseError, KeyFileError
 from loader.index import Index
 from loader.keyring import Keyring
 from loader.model import Conference, ListRevision, Owner, Position, Switch
@@ -27,8 +27,13 @@ class Loaded(msgspec.Struct, frozen=True):
     unopened: dict[Owner, tuple[ListRevision, BlockError | KeyFileError]]
 
 
-async def load_all(store: Store, keyring: Keyring) -> Loaded:
-    """Read everything; the event loop runs in between. Raises DatabaseUnavailable."""
+async def load_all(
+    store: Store, keyring: Keyring, answered: Callable[[], None], *, may_be_empty: bool = True
+) -> Loaded:
+    """Read everything; the event loop runs in between. `answered` is called all the while that the database answers.
+
+    Raises DatabaseUnavailable, and DatabaseError if there is no conference and that may not be.
+    """
     pace = Pace()
     with _without_collections():
         # First, so that what changes meanwhile is told by the feed once more.
@@ -40,7 +45,10 @@ async def load_all(store: Store, keyring: Keyring) -> Loaded:
             async for conference in stream:
                 conferences[conference.passcode] = conference
                 passcodes[conference.id] = conference.passcode
+                answered()
                 await pace()
+        if not conferences and not may_be_empty:
+            raise DatabaseError(f"{store.name} holds no conference; what was loaded before stays in force")
         lists: dict[Owner, Block] = {}
         unopened: dict[Owner, tuple[ListRevision, BlockError | KeyFileError]] = {}
         async with aclosing(read_lists(store, keyring)) as opened:
@@ -49,6 +57,7 @@ async def load_all(store: Store, keyring: Keyring) -> Loaded:
                     lists[listed.owner] = result
                 else:
                     unopened[listed.owner] = listed, result
+                answered()
                 await pace()
         return Loaded(position, switches, Index(conferences, passcodes, lists), unopened)
 
@@ -59,6 +68,7 @@ def _without_collections() -> Iterator[None]:
     gc.disable()
     try:
         yield
-    finally:
+        # Not after a failure, which may come every second: garbage that is frozen is never collected.
         gc.freeze()
+    finally:
         gc.enable()

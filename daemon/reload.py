@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +21,7 @@ from loader.errors import BlockError, DatabaseError, KeyFileError
 from loader.feed import Feed, FeedRestarted
 from loader.index import EMPTY, Index
 from loader.keyring import Keyring
-from loader.model import Change, Conference, Kind, Owner, Position
+from loader.model import Change, Conference, Kind, Owner, Position, Revision
 from loader.reader import read_block
 from loader.store import Store
 
@@ -33,20 +34,32 @@ _CONFERENCES_AT_ONCE: Final = 1000
 
 
 class _Unopened:
-    """A list whose newest revision cannot be opened: why, and when to try again (`time.monotonic`)."""
+    """A list whose newest revision cannot be opened: the change that told of it, why, and when to try again."""
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, change: Change, why: tuple[Revision, str]) -> None:
         self.why = why
+        self._change = change
         self._wait = _TRY_AGAIN[0]
-        self.again_at = time.monotonic() + self._wait
+        self._again_at = time.monotonic() + self._wait
 
-    def failed_again(self) -> None:
+    def failed_again(self, change: Change) -> None:
+        self._change = change
         self._wait = min(self._wait * 2, _TRY_AGAIN[1])
-        self.again_at = time.monotonic() + self._wait
+        self._again_at = time.monotonic() + self._wait
+
+    def try_now(self) -> None:
+        self._again_at = 0.0
+
+    def is_due(self, change: Change) -> bool:
+        """Whether it is worth trying: the list has changed once more, or some time has passed."""
+        return change is not self._change or time.monotonic() >= self._again_at
 
 
 class Follower:
-    """Keeps what is in force as the database says. `interval` is in seconds, and may be changed at any time."""
+    """Keeps what is in force as the database says. `interval` is in seconds, and may be changed at any time.
+
+    Raises nothing once it is loaded, whatever happens: what is in force stays in force.
+    """
 
     def __init__(
         self,
@@ -60,16 +73,17 @@ class Follower:
         database_file: Path | None = None,
     ) -> None:
         self.interval = interval
-        self.keyring = keyring
         self.applied = asyncio.Event()
         """Set whenever something came in force."""
         self.applied_at = time.time()
         self._store = store
+        self._keyring = keyring
         self._live = live
         self._health = health
         self._metrics = metrics
         self._file = database_file
         self._identity = self._identity_now()
+        """Which file all was read from."""
         self._feed = Feed(store, Position(0))
         self._pending: dict[tuple[Kind, str], Change] = {}
         self._unopened: dict[Owner, _Unopened] = {}
@@ -77,7 +91,7 @@ class Follower:
 
     async def load(self) -> None:
         """The first load. Raises DatabaseError, and KeyFileError if the key file is not this database's."""
-        loaded = await load_all(self._store, self.keyring)
+        loaded = await load_all(self._store, self._keyring, self._answered)
         for _, problem in loaded.unopened.values():
             if isinstance(problem, KeyFileError):
                 raise problem
@@ -85,6 +99,12 @@ class Follower:
         self._health.loaded = True
         index = loaded.index
         log.info("index_loaded", position=loaded.position, lists=len(index.lists), conferences=len(index.conferences))
+
+    def take(self, keyring: Keyring) -> None:
+        """Use these keys from now on, also for the lists that could not be opened."""
+        self._keyring = keyring
+        for unopened in self._unopened.values():
+            unopened.try_now()
 
     async def follow(self) -> None:
         """Look at the feed for ever."""
@@ -107,20 +127,24 @@ class Follower:
     async def _look(self) -> None:
         if self._health.problem is not None:
             await self._store.check_version()
+        if self._is_replaced():
+            await self._load_again()
+            log.warning("database_replaced", database=self._store.name)
+        changes = []
         try:
             changes = await self._feed.poll()
         except FeedRestarted as restarted:
-            log.warning("feed_restarted", problem=str(restarted))
             await self._load_again()
-            changes = []
-        else:
-            if self._identity != self._identity_now():
-                log.warning("database_replaced", database=self._store.name)
-                await self._load_again()
-                changes = []
+            log.warning("feed_restarted", problem=str(restarted))
+        self._answered()
+        pace = Pace()
         for change in changes:
             self._pending[change.kind, change.id] = change
+            await pace()
         await self._apply()
+
+    def _answered(self) -> None:
+        self._health.answered(time.monotonic())
 
     def _is_up(self) -> None:
         if self._health.problem is not None:
@@ -135,27 +159,38 @@ class Follower:
         self._health.problem = problem
         self._back_off = min(max(self._back_off * 2, self.interval), _MAX_BACK_OFF)
 
+    def _is_replaced(self) -> bool:
+        """Whether another file stands in the database's place, or may: it was gone for a while."""
+        now = self._identity_now()
+        if self._file is not None and now is None:
+            # The number of a file that is gone may be given to the next one.
+            self._identity = None
+            return False
+        return now != self._identity
+
     def _identity_now(self) -> tuple[int, int] | None:
-        """Which file the database is: another may have been put in its place."""
         try:
             status = self._file.stat() if self._file else None
         except OSError:
-            return self._identity
+            return None
         return (status.st_dev, status.st_ino) if status else None
 
     # All of it
 
     async def _load_again(self) -> None:
+        await self._store.check_version()
         identity = self._identity_now()
-        loaded = await load_all(self._store, self.keyring)
         old = self._index
-        if old.conferences and not loaded.index.conferences:
-            # As when an empty database was put in place of the real one: it must not silence all switches.
-            raise DatabaseError(f"{self._store.name} holds no conference; what was loaded before stays in force")
-        for owner in loaded.unopened.keys() & old.lists.keys():
-            loaded.index.lists[owner] = old.lists.pop(owner)
+        # As when an empty database was put in place of the real one: it must not silence all switches.
+        may_be_empty = not old.conferences
+        loaded = await load_all(self._store, self._keyring, self._answered, may_be_empty=may_be_empty)
+        kept = {owner: old.lists[owner] for owner in loaded.unopened if owner in old.lists}
+        loaded.index.lists.update(kept)
         await self._put_in_force(loaded)
         self._identity = identity
+        # Not before: until now questions were answered from it.
+        for owner in kept:
+            del old.lists[owner]
         await give_back_index(old)
 
     async def _put_in_force(self, loaded: Loaded) -> None:
@@ -171,11 +206,12 @@ class Follower:
         self._pending.clear()
         self._unopened.clear()
         for owner, (listed, problem) in loaded.unopened.items():
-            self._pending[Kind.LIST, owner.key] = Change(Kind.LIST, owner.key, loaded.position, listed.created_at)
-            self._not_opened(owner, problem)
+            change = Change(Kind.LIST, owner.key, loaded.position, listed.created_at)
+            self._pending[change.kind, change.id] = change
+            self._not_opened(change, listed.revision, problem)
         self._metrics.index_entries.set(entries)
         self._metrics.index_bytes.set(size)
-        self._came_in_force(())
+        await self._came_in_force(())
         self._metrics.loads.inc()
 
     # What changed
@@ -190,57 +226,65 @@ class Follower:
         return self._live.index or EMPTY
 
     async def _apply(self) -> None:
-        due = [change for change in self._pending.values() if self._is_due(change)]
-        if not due and self._health.position == self._feed.position:
-            return
-        switches = [change for change in due if change.kind is Kind.SWITCH]
-        if switches:
+        due: dict[Kind, list[Change]] = {kind: [] for kind in Kind}
+        pace = Pace()
+        for change in self._pending.values():
+            if self._is_due(change):
+                due[change.kind].append(change)
+            await pace()
+        if due[Kind.SWITCH]:
             self._live.swap_switches(await self._store.switches())
-            self._came_in_force(switches)
-        directory = [change for change in due if change.kind in (Kind.CONFERENCE, Kind.ORGANIZER)]
-        if directory:
-            await self._apply_directory(directory)
-        await self._apply_lists([change for change in due if change.kind is Kind.LIST])
+            await self._came_in_force(due[Kind.SWITCH])
+        if due[Kind.CONFERENCE] or due[Kind.ORGANIZER]:
+            await self._apply_directory(due[Kind.CONFERENCE], due[Kind.ORGANIZER])
+        if due[Kind.LIST]:
+            await self._apply_lists(due[Kind.LIST])
 
     def _is_due(self, change: Change) -> bool:
         if change.kind is not Kind.LIST:
             return True
         unopened = self._unopened.get(Owner.from_key(change.id))
-        return unopened is None or time.monotonic() >= unopened.again_at
+        return unopened is None or unopened.is_due(change)
 
-    async def _apply_directory(self, changes: list[Change]) -> None:
-        ids = {change.id for change in changes if change.kind is Kind.CONFERENCE}
-        organizers = {change.id for change in changes if change.kind is Kind.ORGANIZER}
+    async def _apply_directory(self, conferences: Sequence[Change], organizers: Sequence[Change]) -> None:
+        ids = [change.id for change in conferences]
+        organizer_ids = {change.id for change in organizers}
         pace = Pace()
         index = self._index
-        gone = ids.copy()
+        gone: set[str] = set()
+        for conference_id in ids:
+            gone.add(conference_id)
+            await pace()
         for known in index.conferences.values() if organizers else ():
-            if known.organizer in organizers:
+            if known.organizer in organizer_ids:
                 gone.add(known.id)
             await pace()
-        arrived: dict[str, Conference] = {}
-        async for conference in self._store.conferences(ids=ids, organizers=organizers):
-            arrived[conference.id] = conference
-            await pace()
-        index = index.changed(gone=gone - arrived.keys())
-        conferences = list(arrived.values())
-        for start in range(0, len(conferences), _CONFERENCES_AT_ONCE):
-            index = index.changed(conferences=conferences[start : start + _CONFERENCES_AT_ONCE])
-            await asyncio.sleep(0)
-        self._live.swap(index)
-        self._came_in_force(changes)
+        arrived: list[Conference] = []
+        async with aclosing(self._store.conferences(ids=ids, organizers=organizer_ids)) as stream:
+            async for conference in stream:
+                gone.discard(conference.id)
+                arrived.append(conference)
+                if len(arrived) == _CONFERENCES_AT_ONCE:
+                    index = index.changed(conferences=arrived)
+                    arrived = []
+                    self._answered()
+                await pace()
+        # All at once: two conferences that swap their passcodes have both of them, before and after.
+        self._live.swap(index.changed(conferences=arrived, gone=gone))
+        await self._came_in_force((*conferences, *organizers))
 
-    async def _apply_lists(self, changes: list[Change]) -> None:
+    async def _apply_lists(self, changes: Iterable[Change]) -> None:
         read: dict[Owner, Block | None] = {}
         done: list[Change] = []
         swapped_at = time.monotonic()
         for change in changes:
             owner = Owner.from_key(change.id)
-            try:
-                read[owner] = await self._read(owner)
-            except (BlockError, KeyFileError) as problem:
-                self._not_opened(owner, problem)
+            revision, block = await self._read(owner)
+            self._answered()
+            if isinstance(block, BlockError | KeyFileError):
+                self._not_opened(change, revision, block)
             else:
+                read[owner] = block
                 self._unopened.pop(owner, None)
                 done.append(change)
             if time.monotonic() - swapped_at > _SWAPPED_EVERY:
@@ -248,15 +292,17 @@ class Follower:
                 read, done, swapped_at = {}, [], time.monotonic()
         await self._swap_lists(read, done)
 
-    async def _read(self, owner: Owner) -> Block | None:
-        while True:
-            listed = await self._store.list_head(owner)
-            if listed is None:
-                return None
-            self.keyring = self.keyring.holding(listed.key_id)
-            block = await read_block(self._store, self.keyring, listed)
+    async def _read(self, owner: Owner) -> tuple[Revision, Block | BlockError | KeyFileError | None]:
+        """An owner's list as it is now, or why that revision cannot be opened; None if there is no list."""
+        while (listed := await self._store.list_head(owner)) is not None:
+            try:
+                self._keyring = self._keyring.holding(listed.key_id)
+                block = await read_block(self._store, self._keyring, listed)
+            except (BlockError, KeyFileError) as problem:
+                return listed.revision, problem
             if block is not None:
-                return block
+                return listed.revision, block
+        return Revision(0), None
 
     async def _swap_lists(self, read: dict[Owner, Block | None], done: Iterable[Change]) -> None:
         old = self._index
@@ -266,28 +312,31 @@ class Follower:
             arrived = [block for block in read.values() if block is not None]
             self._metrics.index_entries.inc(sum(b.count for b in arrived) - sum(b.count for b in retired))
             self._metrics.index_bytes.inc(sum(b.size for b in arrived) - sum(b.size for b in retired))
-        self._came_in_force(done)
+        await self._came_in_force(done)
         del old
         for block in retired:
             await give_back(block)
 
-    def _not_opened(self, owner: Owner, problem: BlockError | KeyFileError) -> None:
+    def _not_opened(self, change: Change, revision: Revision, problem: BlockError | KeyFileError) -> None:
         self._metrics.reload_failures.inc()
+        owner = Owner.from_key(change.id)
         known = self._unopened.get(owner)
-        if known is not None and known.why == str(problem):
-            known.failed_again()
+        why = (revision, str(problem))
+        if known is not None and known.why == why:
+            known.failed_again(change)
             return
-        # The problem names the revision.
-        log.error("list_not_opened", owner=owner.key, problem=str(problem))
-        self._unopened[owner] = _Unopened(str(problem))
+        log.error("list_not_opened", owner=owner.key, revision=revision, problem=str(problem))
+        self._unopened[owner] = _Unopened(change, why)
 
-    def _came_in_force(self, changes: Iterable[Change]) -> None:
+    async def _came_in_force(self, changes: Iterable[Change]) -> None:
         now = time.time()
         commits = set()
+        pace = Pace()
         for change in changes:
             if self._pending.get((change.kind, change.id)) is change:
                 del self._pending[change.kind, change.id]
             commits.add(change.committed_at)
+            await pace()
         for committed_at in commits:
             self._metrics.in_force(max(0.0, now - committed_at))
         index = self._index
@@ -296,7 +345,10 @@ class Follower:
         self._metrics.index_lists.set(len(index.lists))
         self._metrics.index_conferences.set(len(index.conferences))
         if len(self._pending) == len(self._unopened):
-            self._health.position = self._feed.position
-            self._metrics.position_applied.set(self._feed.position)
+            # What a list that cannot be opened holds is not in force, whatever came after it.
+            waiting = (change.position - 1 for change in self._pending.values())
+            position = min((self._feed.position, *waiting))
+            self._health.position = position
+            self._metrics.position_applied.set(position)
             self.applied_at = now
             self.applied.set()

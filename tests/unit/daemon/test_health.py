@@ -40,6 +40,19 @@ def test_a_database_that_does_not_answer_is_down_too() -> None:
     assert not loaded().database_up(1.0)
 
 
+def test_a_database_that_much_is_read_from_is_up_and_the_index_is_no_fresher_for_it() -> None:
+    """At the start, and when a restored backup is read: that takes longer than a look."""
+    health = Health(5.0)
+    health.answered(100.0)
+    assert (health.readiness(100.5).index, health.readiness(100.5).database) == ("loading", "up")
+    assert health.readiness(100.5).seconds_since_look is None
+    health = loaded()
+    health.answered(6.0)
+    assert (health.readiness(6.5).ready, health.readiness(6.5).database) == (False, "up")
+    health.problem = "rollcall.db: is gone"
+    assert not health.database_up(6.5)
+
+
 def test_how_long_is_too_long_can_be_changed() -> None:
     health = loaded()
     health.stale_after = 60.0
