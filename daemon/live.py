@@ -9,7 +9,11 @@ from loader.model import Switch
 
 
 class Live:
-    """The index in force, and the switches by the hash of their tokens; None until they are loaded."""
+    """The index in force, and the switches by the hash of their tokens; None until they are loaded.
+
+    Who asks takes the index anew in each turn of the event loop: the memory of a list that was replaced is given back
+    between two turns.
+    """
 
     __slots__ = ("index", "switches")
 

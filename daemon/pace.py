@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from mmap import MADV_REMOVE, mmap
 from time import perf_counter
 from typing import Final
@@ -37,8 +38,10 @@ async def give_back(block: Block) -> None:
         return
     size = len(mapped)
     for start in range(0, size, _STEP):
-        # The mapping is shared, as `mmap` makes it, so that MADV_DONTNEED would keep its pages.
-        mapped.madvise(MADV_REMOVE, start, min(_STEP, size - start))
+        # The mapping is shared, as `mmap` makes it, so that MADV_DONTNEED would keep its pages. A system that knows
+        # no MADV_REMOVE gets them back with the mapping, all at once.
+        with suppress(OSError):
+            mapped.madvise(MADV_REMOVE, start, min(_STEP, size - start))
         await asyncio.sleep(0)
 
 

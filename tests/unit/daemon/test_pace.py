@@ -2,7 +2,10 @@
 
 import asyncio
 import time
+from mmap import MADV_REMOVE, MAP_PRIVATE, mmap
 from pathlib import Path
+
+import pytest
 
 from daemon.pace import Pace, give_back, give_back_index
 from loader.compiled import Block, compile_list
@@ -53,6 +56,24 @@ async def test_a_large_block_is_given_back_to_the_system() -> None:
     before = resident()
     await give_back(large)
     assert before - resident() > large.size // 2
+
+
+async def test_a_large_block_that_was_given_back_answers_nobody() -> None:
+    """So no lookup may keep an index from one turn of the event loop to the next; and none does."""
+    large = block(20_000)
+    assert large.find(100000003) == 3
+    await give_back(large)
+    assert large.find(100000003) is None
+
+
+async def test_where_the_system_does_not_take_memory_back_nothing_happens() -> None:
+    """A private mapping knows no MADV_REMOVE."""
+    compiled = compile_list([])
+    private = mmap(-1, len(compiled), flags=MAP_PRIVATE)
+    private[:] = compiled
+    with pytest.raises(OSError):
+        private.madvise(MADV_REMOVE)
+    await give_back(Block(memoryview(private), Revision(1)))
 
 
 async def test_a_small_block_can_still_be_read_by_who_has_it() -> None:
