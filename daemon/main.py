@@ -46,4 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RollcallError as error:
         log.error("cannot_run", problem=str(error))
         return 1
+    except Exception as error:
+        log.exception("cannot_run", problem=type(error).__name__)
+        return 1
     return 0
