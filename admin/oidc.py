@@ -59,7 +59,8 @@ class OpenIdConnect:
                     authorization_response=address,
                     code_verifier=remembered["verifier"],
                 )
-                keys = KeySet.import_key_set((await client.get(metadata["jwks_uri"], withhold_token=True)).json())
+            async with httpx2.AsyncClient(timeout=5.0) as plain:
+                keys = KeySet.import_key_set((await plain.get(metadata["jwks_uri"])).raise_for_status().json())
             claims = jwt.decode(token["id_token"], keys, algorithms=["RS256", "ES256", "PS256", "EdDSA"]).claims
             jwt.JWTClaimsRegistry(
                 leeway=60,
@@ -68,9 +69,12 @@ class OpenIdConnect:
                 exp={"essential": True},
                 nonce={"essential": True, "value": remembered["nonce"]},
             ).validate(claims)
-            return str(claims[self._settings.claim])
-        except (OAuthError, JoseError, httpx2.HTTPError, KeyError, ValueError) as error:
+            name = claims[self._settings.claim]
+            if not isinstance(name, str):
+                raise TypeError(self._settings.claim)
+        except (OAuthError, JoseError, httpx2.HTTPError, KeyError, TypeError, ValueError) as error:
             raise OidcError(f"signing in by {self._settings.issuer} failed: {type(error).__name__}") from None
+        return name
 
     async def _discover(self) -> dict[str, Any]:
         if self._metadata is None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import secrets
 import time
 from typing import Any, Final
 
@@ -15,6 +13,7 @@ from aiohttp_session import AbstractStorage, Session
 from admin import keys
 from admin.visitor import VISITOR
 from loader.model import Session as Stored
+from loader.tokens import new_word, word_hash
 
 _STORED: Final = web.RequestKey("stored_session", Stored)
 _TOUCHED_EVERY: Final = 60.0
@@ -42,7 +41,7 @@ class DatabaseStorage(AbstractStorage):
     async def load_session(self, request: web.Request) -> Session:
         """The session of the browser's word, unless it is over; a new one otherwise."""
         word = self.load_cookie(request)
-        stored = await request.app[keys.PEOPLE].session(_hash(word)) if word else None
+        stored = await request.app[keys.PEOPLE].session(word_hash(word)) if word else None
         now = time.time()
         if stored is not None and now - stored.seen_at > self._idle_timeout:
             await request.app[keys.PEOPLE].end_session(stored.id_hash)
@@ -70,8 +69,8 @@ class DatabaseStorage(AbstractStorage):
         visitor = request.get(VISITOR)
         data: dict[str, Any] = dict(session.items())
         if word is None:
-            word = secrets.token_urlsafe(32)
-            stored = Stored(_hash(word), None, now, now, "", "", "{}")
+            word = new_word()
+            stored = Stored(word_hash(word), None, now, now, "", "", "{}")
             self.save_cookie(response, word)
         if stored is None:
             return
@@ -79,7 +78,3 @@ class DatabaseStorage(AbstractStorage):
         if visitor is not None:
             stored = msgspec.structs.replace(stored, address=visitor.address, agent=visitor.agent)
         await people.put_session(msgspec.structs.replace(stored, user_id=user_id, seen_at=now, data=json.dumps(data)))
-
-
-def _hash(word: str) -> bytes:
-    return hashlib.sha256(word.encode("utf-8", "replace")).digest()

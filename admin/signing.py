@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 import secrets
 import time
 from typing import Final
@@ -15,8 +14,9 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from loader.keyring import Keyring
-from loader.model import Credential, User
+from loader.model import User
 from loader.store import People, Store
+from loader.tokens import new_word, word_hash
 
 MIN_PASSWORD: Final = 12
 MAX_PASSWORD: Final = 200
@@ -129,15 +129,15 @@ class Signing:
 
     async def new_link(self, user: User) -> str:
         """A word that sets the user's password once, within an hour."""
-        word = secrets.token_urlsafe(32)
-        await self._people.put_link(_hash(word), user.id, time.time() + LINK_GOOD_FOR)
+        word = new_word()
+        await self._people.put_link(word_hash(word), user.id, time.time() + LINK_GOOD_FOR)
         return word
 
     async def link_user(self, word: str) -> User | None:
-        return await self._people.link_user(_hash(word), time.time())
+        return await self._people.link_user(word_hash(word), time.time())
 
     async def take_link(self, word: str) -> bool:
-        return await self._people.take_link(_hash(word), time.time())
+        return await self._people.take_link(word_hash(word), time.time())
 
     async def _matches(self, hashed: str, password: str) -> bool:
         def verify() -> bool:
@@ -189,12 +189,3 @@ def password_problem(password: str, name: str) -> str | None:
     if name.lower() in password.lower() or len(set(password)) < 5:
         return "easy"
     return None
-
-
-def empty(credential: Credential) -> bool:
-    """Whether a user has nothing yet to sign in with."""
-    return credential.password_hash is None
-
-
-def _hash(word: str) -> bytes:
-    return hashlib.sha256(word.encode("utf-8", "replace")).digest()

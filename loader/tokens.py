@@ -1,4 +1,4 @@
-"""The token that a switch shows with each question. Only its hash is kept."""
+"""Random words that prove something: the token of a switch, a link, a cookie. Only their hashes are kept."""
 
 from __future__ import annotations
 
@@ -14,3 +14,13 @@ def new_token() -> str:
 def token_hash(token: str) -> bytes:
     """What is kept of a token: its SHA-256. A slow hash would add nothing, as the token is random."""
     return hashlib.sha256(token.encode()).digest()
+
+
+def new_word() -> str:
+    """A word that nobody can guess, for a link or a cookie: 32 random bytes in URL-safe base64."""
+    return secrets.token_urlsafe(32)
+
+
+def word_hash(word: str) -> bytes:
+    """What is kept of such a word: its SHA-256."""
+    return hashlib.sha256(word.encode("utf-8", "replace")).digest()

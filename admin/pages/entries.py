@@ -8,8 +8,9 @@ import msgspec
 from aiohttp import web
 
 from admin import keys
+from admin.access import assigned_owner
 from admin.lists import COLUMNS, read_entry, suggest_pin
-from admin.pages.lists import address_of, owner_of
+from admin.pages.lists import address_of, owner_of, saw_pins
 from admin.rendering import render
 from admin.security import form, form_lists
 from admin.visitor import Visitor, visitor_of
@@ -60,6 +61,8 @@ async def show_entry(request: web.Request) -> web.Response:
     owner = await owner_of(request, visitor)
     entry = (await _block(request, owner)).entry(int(request.match_info["at"]))
     typed = {column: str(getattr(entry, column)) for column in COLUMNS}
+    if owner != assigned_owner(visitor.user):
+        await saw_pins(request, visitor, owner, "entry_seen")
     return await _form_page(request, visitor, owner, typed, active=entry.active)
 
 

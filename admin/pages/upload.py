@@ -15,7 +15,7 @@ from aiohttp import BodyPartReader, web
 
 from admin import keys
 from admin.access import Action, Scope, assigned_owner, require, require_list
-from admin.pages.lists import address_of, owner_of
+from admin.pages.lists import address_of, owner_of, saw_pins
 from admin.rendering import render
 from admin.security import Forged, form, require_token, text_of
 from admin.visitor import Visitor, visitor_of
@@ -287,6 +287,9 @@ async def _preview_page(
         )
     uploads.labels("staged").inc()
     changes = await _changes(request, visitor, staged, checked)
+    for change in changes:
+        if change.difference.removed and change.owner != assigned_owner(visitor.user):
+            await saw_pins(request, visitor, change.owner, "list_seen")
     zeros = [problem for problem in checked.warnings if problem.code is Code.PIN_ZEROS_LOST]
     return render(
         request,

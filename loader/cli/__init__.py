@@ -70,6 +70,10 @@ def _run(args: argparse.Namespace) -> int:
             from loader.cli import switches
 
             return switches.run(args, settings)
+        case "user":
+            from loader.cli import users
+
+            return users.run(args, settings)
         case _:
             from loader.cli import installation
 

@@ -55,6 +55,13 @@ class Workplace:
         self.rollcall("directory", "apply", str(directory))
         self.token = self.rollcall("switch", "add", "bench").split()[-1]
 
+    def add_user(self) -> None:
+        """The organizer may sign in on the web."""
+        user = {"id": "ann", "name": "Ann", "email": "ann@example.com", "role": "organizer", "organizer": "ann"}
+        directory = self.folder / "user.json"
+        directory.write_text(json.dumps({"company": [{"id": "bench", "name": "Bench", "user": [user]}]}))
+        self.rollcall("directory", "apply", str(directory))
+
     def rollcall(self, *arguments: str) -> str:
         """Run the tool; its standard output."""
         return subprocess.run(
