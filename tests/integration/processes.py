@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -170,6 +170,31 @@ class Daemon:
 
     def accepts(self, token: str, pin: str) -> bool:
         return bool(self.ask(token, pin).json.get("result") == "accepted")
+
+    def send(self, request: bytes, *, ops: bool = False) -> bytes:
+        """All that is answered to these bytes, until the connection is closed."""
+        with socket.create_connection(("127.0.0.1", self.ops_port if ops else self.port), timeout=10) as connection:
+            connection.sendall(request)
+            connection.shutdown(socket.SHUT_WR)
+            answer = b""
+            with suppress(ConnectionError):
+                while some := connection.recv(65536):
+                    answer += some
+            return answer
+
+    def line(self, event: str) -> dict[str, Any]:
+        """The only line of the log with this event, once it is there."""
+        wait_until(lambda: self.has_logged(event))
+        (line,) = [line for line in self.events if line["event"] == event]
+        return line
+
+    @property
+    def listens(self) -> bool:
+        """Whether switches are answered, be it with 503."""
+        try:
+            return self.request("GET", "/openapi.json").status == 200
+        except OSError:
+            return False
 
     @property
     def readiness(self) -> Answered:
