@@ -133,12 +133,13 @@ class Client:
         await self.writer.drain()
 
     async def send_alone(self, data: bytes) -> None:
-        """Send what the other side is to have in one piece, and by itself; wait until it has it."""
-        heard = self._served.server.heard + len(data)
-        await self.send(data)
-        async with asyncio.timeout(10):
-            while self._served.server.heard < heard and not self.reader.at_eof():
-                await asyncio.sleep(0)
+        """Send what the other side is to have in one piece, and by itself; wait until it has it, or has closed."""
+        server, reader = self._served.server, self.reader
+        heard = server.heard + len(data)
+        self.writer.write(data)
+        await self._served.until(
+            lambda: server.heard == heard or reader._eof or reader.exception()  # type: ignore[attr-defined]
+        )
 
     async def answer(self, *, has_body: bool = True) -> Answer:
         """The next answer. Raises IncompleteReadError when the connection was closed instead."""
@@ -257,10 +258,10 @@ async def listening(server: HeardServer, metrics: Metrics, *, is_described: bool
         await served.stop()
 
 
-@pytest.fixture(params=[True, False], ids=["at once", "by a task"])
-async def served(live: Live, request: pytest.FixtureRequest) -> AsyncIterator[Served]:
-    """The door, once for each of the two ways that a request can go."""
-    async with serving(live, at_once=request.param) as door:
+@pytest.fixture
+async def served(live: Live) -> AsyncIterator[Served]:
+    """The door as it is unless the settings say otherwise."""
+    async with serving(live) as door:
         yield door
 
 

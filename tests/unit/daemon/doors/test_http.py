@@ -1,4 +1,7 @@
-"""Section 5 of the design, word for word, over a real connection."""
+"""Section 5 of the design, word for word, over a real connection.
+
+A question can go one of two ways through the server; `tests/property/test_http.py` holds them against each other.
+"""
 
 import json
 from typing import Any

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -14,6 +14,13 @@ from tests.unit.daemon.doors.conftest import Served, get, post, serving
 
 ASKED = {"passcode": "7784321", "pin": "004127"}
 QUESTION = post(ASKED)
+
+
+@pytest.fixture(params=[True, False], ids=["at once", "by a task"])
+async def served(live: Live, request: pytest.FixtureRequest) -> AsyncIterator[Served]:
+    """The door, once for each of the two ways that a request can go."""
+    async with serving(live, at_once=request.param) as door:
+        yield door
 
 
 async def test_a_connection_is_kept_for_question_after_question(served: Served) -> None:
