@@ -17,14 +17,14 @@ QUESTION = post(ASKED)
 
 
 @pytest.fixture(params=[True, False], ids=["at once", "by a task"])
-async def served(live: Live, request: pytest.FixtureRequest) -> AsyncIterator[Served]:
+async def either_way(live: Live, request: pytest.FixtureRequest) -> AsyncIterator[Served]:
     """The door, once for each of the two ways that a request can go."""
     async with serving(live, at_once=request.param) as door:
         yield door
 
 
-async def test_a_connection_is_kept_for_question_after_question(served: Served) -> None:
-    client = await served.client()
+async def test_a_connection_is_kept_for_question_after_question(either_way: Served) -> None:
+    client = await either_way.client()
     for _ in range(3):
         answer = await client.ask(QUESTION)
         assert (answer.status, "connection" in answer.headers) == (200, False)
@@ -39,15 +39,15 @@ async def test_http_1_0_is_closed_unless_it_asks_otherwise(served: Served) -> No
     assert await client.is_closed()
 
 
-async def test_who_asks_for_the_end_gets_it(served: Served) -> None:
-    client = await served.client()
+async def test_who_asks_for_the_end_gets_it(either_way: Served) -> None:
+    client = await either_way.client()
     answer = await client.ask(post(ASKED, headers="Connection: close\r\n"))
     assert (answer.status, answer.headers["connection"]) == (200, "close")
     assert await client.is_closed()
 
 
-async def test_questions_that_come_together_are_answered_in_their_order(served: Served) -> None:
-    client = await served.client()
+async def test_questions_that_come_together_are_answered_in_their_order(either_way: Served) -> None:
+    client = await either_way.client()
     await client.send(QUESTION + get("/v1/conferences/7784322") + post({**ASKED, "pin": "1"}) + QUESTION)
     answers = [(await client.answer()).json for _ in range(4)]
     assert [answer.get("result") or answer["id"] for answer in answers] == [
@@ -58,8 +58,8 @@ async def test_questions_that_come_together_are_answered_in_their_order(served: 
     ]
 
 
-async def test_a_question_may_come_in_any_pieces(served: Served) -> None:
-    client = await served.client()
+async def test_a_question_may_come_in_any_pieces(either_way: Served) -> None:
+    client = await either_way.client()
     for at in range(len(QUESTION)):
         await client.send_alone(QUESTION[at : at + 1])
     assert (await client.answer()).json["result"] == "accepted"
@@ -148,10 +148,10 @@ async def test_nothing_else_can_be_expected(served: Served) -> None:
 
 @pytest.mark.parametrize("protocol", ["websocket", "h2c", "TLS/1.2"])
 @pytest.mark.parametrize("request_", [QUESTION, get("/v1/conferences/7784321")])
-async def test_a_declined_upgrade_is_an_ordinary_request(served: Served, request_: bytes, protocol: str) -> None:
+async def test_a_declined_upgrade_is_an_ordinary_request(either_way: Served, request_: bytes, protocol: str) -> None:
     """And so are those after it."""
     upgrade = request_.replace(b"\r\n", f"\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n".encode(), 1)
-    client = await served.client()
+    client = await either_way.client()
     for asked in (upgrade, QUESTION, upgrade, upgrade, QUESTION):
         assert (await client.ask(asked)).status == 200
 
@@ -189,10 +189,10 @@ TOO_LARGE: list[Callable[[bytes], bytes]] = [
 
 @pytest.mark.parametrize("ask", TOO_LARGE)
 @pytest.mark.parametrize("path", ["/v1/verify", "/v1/verify.txt"])
-async def test_a_body_over_4_kib_is_413(served: Served, ask: Callable[[bytes], bytes], path: str) -> None:
+async def test_a_body_over_4_kib_is_413(either_way: Served, ask: Callable[[bytes], bytes], path: str) -> None:
     """Whether it was announced, sent, or sent in pieces; what follows of it is not taken for a request."""
     head = post({}, path).partition(b"Content-Length")[0] + b"Content-Type: application/json\r\n"
-    client = await served.client()
+    client = await either_way.client()
     answer = await client.ask(ask(head))
     assert (answer.status, answer.headers["connection"]) == (413, "close")
     assert answer.text == "error|Content Too Large" or answer.json["title"] == "Content Too Large"
@@ -206,9 +206,9 @@ async def test_who_is_still_sending_what_is_too_large_hears_of_it(served: Served
     assert await client.is_closed()
 
 
-async def test_a_body_of_exactly_4_kib_is_read(served: Served) -> None:
+async def test_a_body_of_exactly_4_kib_is_read(either_way: Served) -> None:
     filler = "x" * (4096 - len(b'{"passcode": "7784321", "pin": "004127", "more": ""}'))
-    assert (await served.ask(post({**ASKED, "more": filler}))).json["result"] == "accepted"
+    assert (await either_way.ask(post({**ASKED, "more": filler}))).json["result"] == "accepted"
 
 
 async def test_a_body_that_does_not_come_is_408(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,9 +269,9 @@ async def test_what_is_not_plain_http_is_400_and_the_end(served: Served, trick: 
     assert await client.is_closed()
 
 
-async def test_a_body_behind_half_a_head_is_not_taken_for_a_question(served: Served) -> None:
+async def test_a_body_behind_half_a_head_is_not_taken_for_a_question(either_way: Served) -> None:
     """The body that belongs to one request cannot pose as another."""
-    client = await served.client()
+    client = await either_way.client()
     await client.send_alone(get("/v1/conferences/7784322")[:-2] + b"Content-Length: %d\r\n" % len(QUESTION))
     await client.send_alone(b"\r\n")
     await client.send(QUESTION)
@@ -301,11 +301,11 @@ class Recorded(asyncio.Transport):
 @pytest.mark.parametrize(
     "request_", [QUESTION, post(ASKED, "/v1/verify.txt"), get("/v1/conferences/7784321"), get("/x")]
 )
-async def test_every_answer_leaves_in_one_write_and_at_once(served: Served, request_: bytes) -> None:
+async def test_every_answer_leaves_in_one_write_and_at_once(either_way: Served, request_: bytes) -> None:
     """A head and a body in two segments would cost a switch some 40 ms, and so would Nagle's algorithm."""
-    client = await served.client()
+    client = await either_way.client()
     await client.ask(get("/openapi.json"))
-    (connection,) = served.server.connections
+    (connection,) = either_way.server.connections
     assert isinstance(connection.transport, asyncio.Transport)
     accepted = connection.transport.get_extra_info("socket")
     assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
@@ -315,12 +315,12 @@ async def test_every_answer_leaves_in_one_write_and_at_once(served: Served, requ
     assert recorded.writes == [answer.raw]
 
 
-async def test_a_client_that_reads_nothing_is_let_go(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_reads_nothing_is_let_go(either_way: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_server, "_MAX_UNREAD", 4096)
-    client = await served.client()
+    client = await either_way.client()
     client.writer.transport.pause_reading()  # type: ignore[attr-defined]
     async with asyncio.timeout(20):
-        while served.server.connections or not client.writer.is_closing():
+        while either_way.server.connections or not client.writer.is_closing():
             try:
                 await client.send(get("/openapi.json") * 50)
             except ConnectionError:
@@ -383,40 +383,40 @@ async def test_the_end_does_not_wait_for_what_nobody_will_read(live: Live) -> No
 
 
 @pytest.mark.parametrize("request_", [QUESTION, get("/v1/conferences/7784321"), post(ASKED, version="HTTP/1.0")])
-async def test_a_client_that_has_no_more_to_ask_still_gets_its_answer(served: Served, request_: bytes) -> None:
+async def test_a_client_that_has_no_more_to_ask_still_gets_its_answer(either_way: Served, request_: bytes) -> None:
     """It sends its question and closes its side at once."""
-    client = await served.client()
+    client = await either_way.client()
     client.writer.write(request_)
     client.writer.write_eof()
     assert (await client.answer()).status == 200
     assert await client.is_closed()
 
 
-async def test_all_that_was_asked_before_the_client_closed_its_side_is_answered(served: Served) -> None:
-    client = await served.client()
+async def test_all_that_was_asked_before_the_client_closed_its_side_is_answered(either_way: Served) -> None:
+    client = await either_way.client()
     client.writer.write(QUESTION + get("/v1/conferences/7784322") + QUESTION)
     client.writer.write_eof()
     assert [(await client.answer()).status for _ in range(3)] == [200, 200, 200]
     assert await client.is_closed()
 
 
-async def test_half_a_question_and_the_end_is_the_end(served: Served) -> None:
-    client = await served.client()
+async def test_half_a_question_and_the_end_is_the_end(either_way: Served) -> None:
+    client = await either_way.client()
     client.writer.write(QUESTION[:-5])
     client.writer.write_eof()
     assert await client.is_closed()
 
 
 async def test_a_client_that_goes_away_in_the_middle_disturbs_nobody(
-    served: Served, caplog: pytest.LogCaptureFixture
+    either_way: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is no error, and nothing is logged of it."""
     with structlog.testing.capture_logs() as logged:
         for part in (QUESTION[:20], QUESTION[:-3], chunked() + b"5\r\n", QUESTION, post(b"x" * 5000)):
-            client = await served.client()
+            client = await either_way.client()
             await client.send_alone(part)
             client.close()
-        await served.until(lambda: not served.server.connections)
-        assert (await served.ask(QUESTION)).json["result"] == "accepted"
+        await either_way.until(lambda: not either_way.server.connections)
+        assert (await either_way.ask(QUESTION)).json["result"] == "accepted"
     assert not logged
     assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
