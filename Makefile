@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test test-browser check bench catalogues clean format lock
+.PHONY: help run test test-browser check bench screenshots catalogues clean format lock
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ check: $(VENV)/dev.stamp  ## ruff, mypy --strict, import-linter
 
 bench: $(VENV)/dev.stamp  ## the figures: latency, throughput, import, memory
 	$(BIN)/python -m tests.bench
+
+screenshots: $(VENV)/dev.stamp  ## make docs/screenshots anew (needs Chromium)
+	$(BIN)/python -m tests.browser.screenshots
 
 catalogues: $(VENV)/dev.stamp  ## bring the templates of the translations up to date
 	$(BIN)/pybabel extract -k Text -k Plural:2,3 --omit-header --no-location --sort-output -o loader/locale/rollcall.pot loader

@@ -280,17 +280,16 @@ async def _preview_page(
 ) -> web.Response:
     _, checked = await _checked(request, staged)
     uploads = request.app[keys.METRICS].uploads
+    zeros = [problem for problem in checked.warnings if problem.code is Code.PIN_ZEROS_LOST]
     if checked.error_count:
         uploads.labels("refused").inc()
-        return render(
-            request, visitor, "refused.html", 422, staged=staged, checked=checked, lines=_by_line(checked.errors)
-        )
+        lines = _by_line(checked.errors)
+        return render(request, visitor, "refused.html", 422, staged=staged, checked=checked, lines=lines, zeros=zeros)
     uploads.labels("staged").inc()
     changes = await _changes(request, visitor, staged, checked)
     for change in changes:
         if change.difference.removed and change.owner != assigned_owner(visitor.user):
             await saw_pins(request, visitor, change.owner, "list_seen")
-    zeros = [problem for problem in checked.warnings if problem.code is Code.PIN_ZEROS_LOST]
     return render(
         request,
         visitor,

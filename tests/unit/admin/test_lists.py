@@ -332,6 +332,20 @@ async def test_lost_zeros_are_restored_with_one_click(browser: NewBrowser, liste
     assert set(await listed()) == {"004127", "271828", "314159", "602214"}
 
 
+async def test_zeros_whose_loss_makes_an_error_are_restored_with_one_click_too(
+    browser: NewBrowser, listed: Callable[..., Any]
+) -> None:
+    """A PIN of one digit is none: the page that refuses the file offers to put its zeros back."""
+    opened = await browser("org")
+    await opened.get("/upload")
+    location = (await opened.upload(list_file("7", "1001", "1002", "1003"), "organizer:olive")).headers["Location"]
+    response = await opened.get(location)
+    assert (response.status, "Restore the zeros" in await response.text()) == (422, True)
+    assert (await opened.post(f"{location}/zeros", {"restore": "1"})).status == 303
+    assert (await confirm(opened, location)).status == 303
+    assert set(await listed()) == {"0007", "1001", "1002", "1003"}
+
+
 async def test_a_list_that_would_shrink_by_more_than_half_is_asked_about(
     browser: NewBrowser, listed: Callable[..., Any]
 ) -> None:
