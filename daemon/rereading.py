@@ -18,7 +18,7 @@ _AT_ONCE: Final = frozenset(
         "logs.level",
     )
 )
-_OTHERS: Final = frozenset(("admin", "lists"))
+_OTHERS: Final = frozenset(("admin", "mail", "oidc", "lists"))
 """Sections that the daemon does not read."""
 
 
