@@ -192,11 +192,13 @@ def test_every_reason_and_every_error_is_told_to_the_switch_engineer() -> None:
 
 
 def test_every_metric_is_told_to_the_operator() -> None:
+    from admin.metrics import Metrics as SiteMetrics
     from daemon.metrics import Metrics
 
     metrics = Metrics("0")
     metrics.tally("http")
     told = set(re.findall(r"^\| `(rollcall_\w+)` ", page("operator"), re.MULTILINE))
     suffixes = {"counter": "_total", "info": "_info"}
-    families = [family for family in metrics.registry.collect() if family.name.startswith("rollcall_")]
+    collected = [*metrics.registry.collect(), *SiteMetrics("0").registry.collect()]
+    families = [family for family in collected if family.name.startswith("rollcall_")]
     assert told == {family.name + suffixes.get(family.type, "") for family in families}
