@@ -240,8 +240,8 @@ class _Connection(web.RequestHandler):
                     self._parser.message_consumed()
         finally:
             self._waiter = waiter
-            self._remember()
             if self._messages:
+                self._remember()
                 waiter.set_result(None)
 
     def eof_received(self) -> bool:  # type: ignore[override] # asyncio asks for the answer, aiohttp gives none

@@ -183,7 +183,7 @@ def _question() -> _Schema:
 def _question_body() -> _Schema:
     return {
         "required": True,
-        "description": "At most 4 KiB, in UTF-8, not compressed.",
+        "description": "At most 4 KiB, in UTF-8, not compressed, and no field twice.",
         "content": {_JSON: {"schema": _ref("Question")}, _FORM: {"schema": _ref("Question")}},
     }
 
@@ -278,6 +278,11 @@ def _problems(*statuses: int) -> _Schema:
 
 
 def _headers(status: int) -> _Schema:
-    if status != 503:
-        return {}
-    return {"headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}}
+    return {"headers": _HEADERS[status]} if status in _HEADERS else {}
+
+
+_HEADERS: Final[dict[int, _Schema]] = {
+    401: {"WWW-Authenticate": {"required": True, "schema": {"const": "Bearer"}}},
+    405: {"Allow": {"required": True, "schema": {"type": "string"}, "description": "The methods that there are."}},
+    503: {"Retry-After": {"required": True, "schema": {"type": "integer"}, "description": "Seconds."}},
+}

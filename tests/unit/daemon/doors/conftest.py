@@ -85,14 +85,19 @@ def described() -> dict[str, Any]:
     return told
 
 
+def response(path: str, method: str, status: int) -> dict[str, Any]:
+    """What is said of an answer with this status; of an unknown address, that it is a problem."""
+    if path not in described()["paths"]:
+        return {"content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    told: dict[str, Any] = described()["paths"][path][method]["responses"][str(status)]
+    return told
+
+
 @cache
 def validator(path: str, method: str, status: int, media_type: str) -> OAS31Validator:
     """What holds a body against the description. Fields that the description does not name are refused."""
-    told = described()
-    schema: dict[str, Any] = {"$ref": "#/components/schemas/Problem"}
-    if path in told["paths"]:
-        schema = told["paths"][path][method]["responses"][str(status)]["content"][media_type]["schema"]
-    return OAS31Validator({**schema, "components": closed(told["components"])})
+    schema = response(path, method, status)["content"][media_type]["schema"]
+    return OAS31Validator({**schema, "components": closed(described()["components"])})
 
 
 def closed(schema: Any) -> Any:
@@ -120,6 +125,8 @@ def hold_against_description(request: bytes, answer: Answer) -> None:
     validator(path, method, answer.status, media_type).validate(body)
     if media_type == "application/problem+json":
         assert body["status"] == answer.status
+    for name in response(path, method, answer.status).get("headers", {}):
+        assert answer.headers[name.lower()]
 
 
 class Client:
