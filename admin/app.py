@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
 import signal
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -26,8 +25,9 @@ from admin.pages import account, audit, conferences, directory, entries, history
 from admin.sessions import DatabaseStorage
 from admin.signing import Signing
 from admin.visitor import visitors
-from loader.errors import DatabaseError, RollcallError
+from loader.errors import DatabaseError
 from loader.keyring import Keyring
+from loader.service import listening
 from loader.settings import Settings
 from loader.store import Desk, People, Store, open_store
 
@@ -37,10 +37,6 @@ _FORGET_EVERY: Final = 300.0
 _UPLOAD_KEPT: Final = 3600.0
 """Seconds that an upload waits for its confirmation."""
 _PAGES: Final = (signin, account, lists, entries, upload, history, conferences, directory, installation, audit)
-
-
-class PortError(RollcallError):
-    """An address that the site is to listen on cannot be had."""
 
 
 async def serve(settings: Settings) -> None:
@@ -55,8 +51,10 @@ async def serve(settings: Settings) -> None:
         app = make_app(settings, store, keyring)
         admin = settings.admin
         operations = ops.make_app(app[keys.METRICS], store)
-        await stack.enter_async_context(_listening(operations, "ops_port", admin.ops_host, admin.ops_port))
-        port = await stack.enter_async_context(_listening(app, "port", admin.host, admin.port))
+        await stack.enter_async_context(
+            listening(_runner(operations), "admin.ops_port", admin.ops_host, admin.ops_port)
+        )
+        port = await stack.enter_async_context(listening(_runner(app), "admin.port", admin.host, admin.port))
         log.info("listening", host=admin.host, port=port, url=admin.address, version=version("rollcall"))
         await stopping.wait()
         log.info("draining")
@@ -146,17 +144,5 @@ def _static(data: bytes, media_type: str) -> errors.Handler:
     return answer
 
 
-@asynccontextmanager
-async def _listening(app: web.Application, setting: str, host: str, port: int) -> AsyncGenerator[int]:
-    """Listen, and finish what is under way at the end; the port. Raises PortError."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=10.0)
-    await runner.setup()
-    try:
-        try:
-            await web.TCPSite(runner, host, port).start()
-        except OSError as error:
-            why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror or error}"
-            raise PortError(f"admin.{setting}: port {port} on {host} {why}") from None
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
+def _runner(app: web.Application) -> web.AppRunner:
+    return web.AppRunner(app, access_log=None, shutdown_timeout=10.0)

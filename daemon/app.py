@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import signal
 import socket
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -28,9 +26,10 @@ from daemon.presence import Presence
 from daemon.reload import Follower
 from daemon.rereading import needing_restart
 from daemon.verify import Verifier
-from loader.errors import DatabaseUnavailable, KeyFileError, RollcallError, SettingsError
+from loader.errors import DatabaseUnavailable, KeyFileError, SettingsError
 from loader.keyring import Keyring
 from loader.logs import configure_logs
+from loader.service import listening
 from loader.settings import Settings
 from loader.store import open_store, sqlite_file
 
@@ -42,10 +41,6 @@ _TRY_AGAIN: Final = 1.0
 """Seconds between two tries to read the database at the start."""
 _OPERATIONS_TIMEOUT: Final = 1.0
 """Seconds that the operations port has to finish what it was asked."""
-
-
-class PortError(RollcallError):
-    """An address that the daemon is to listen on cannot be had."""
 
 
 class Daemon:
@@ -88,8 +83,10 @@ class Daemon:
             drain_timeout=lambda: _OPERATIONS_TIMEOUT,
         )
         async with (
-            _listening(operations, "ops_port", settings.ops_host, settings.ops_port) as ops_port,
-            _listening(door, "port", settings.host, settings.port) as port,
+            listening(
+                web.ServerRunner(operations), "daemon.ops_port", settings.ops_host, settings.ops_port
+            ) as ops_port,
+            listening(web.ServerRunner(door), "daemon.port", settings.host, settings.port, backlog=_BACKLOG) as port,
         ):
             log.info("listening", host=settings.host, port=port, ops_port=ops_port, version=self._version)
             following = asyncio.create_task(self._follow(f"{socket.gethostname()}:{port}"))
@@ -148,19 +145,3 @@ class Daemon:
         if self._follower is not None:
             self._follower.interval = new.daemon.poll_interval
             self._follower.take(keyring)
-
-
-@asynccontextmanager
-async def _listening(server: HttpServer, setting: str, host: str, port: int) -> AsyncGenerator[int]:
-    """Listen, and drain at the end; the port, which the system has chosen if it was 0. Raises PortError."""
-    runner = web.ServerRunner(server)
-    await runner.setup()
-    try:
-        try:
-            await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()
-        except OSError as error:
-            why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror or error}"
-            raise PortError(f"daemon.{setting}: port {port} on {host} {why}") from None
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()

@@ -1,0 +1,77 @@
+"""What the services have in common: how they are called, how they end, and how they listen.
+
+Exit status: 0 stopped in order; 1 cannot run (a port in use, no database, the wrong key); 2 a wrong call or wrong settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import sys
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import structlog
+import uvloop
+from aiohttp import web
+
+from loader.errors import RollcallError, SettingsError
+from loader.logs import configure_logs
+from loader.settings import Settings, load_settings
+
+log = structlog.get_logger(__name__)
+
+Serve: TypeAlias = Callable[[Settings, Callable[[], Settings]], Coroutine[Any, Any, None]]
+"""Serves until it is stopped: gets the settings, and what reads them again."""
+
+
+class PortError(RollcallError):
+    """An address that a service is to listen on cannot be had."""
+
+
+def run_service(name: str, serve: Serve, argv: Sequence[str] | None, *, description: str, epilog: str) -> int:
+    """Run a service until it is stopped; its exit status."""
+    parser = argparse.ArgumentParser(prog=name, description=description, epilog=epilog, allow_abbrev=False)
+    parser.add_argument(
+        "--config", metavar="FILE", type=Path, help="the settings (default: what ROLLCALL_CONFIG names, if anything)"
+    )
+    parser.add_argument("--version", action="version", version=f"{name} {version('rollcall')}")
+    config: Path | None = parser.parse_args(argv).config
+    try:
+        settings = load_settings(config)
+    except SettingsError as error:
+        sys.stderr.write("".join(f"{name}: {problem}\n" for problem in error.problems))
+        return 2
+    configure_logs(settings.logs.format, settings.logs.level)
+    try:
+        uvloop.run(serve(settings, lambda: load_settings(config)))
+    except RollcallError as error:
+        log.error("cannot_run", problem=str(error))
+        return 1
+    except Exception as error:
+        log.exception("cannot_run", problem=type(error).__name__)
+        return 1
+    return 0
+
+
+@asynccontextmanager
+async def listening(
+    runner: web.BaseRunner, setting: str, host: str, port: int, *, backlog: int = 128
+) -> AsyncGenerator[int]:
+    """Listen, and finish what is under way at the end; the port, which the system has chosen if it was 0.
+
+    `setting` is how the port is called in the settings. Raises PortError.
+    """
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port, backlog=backlog).start()
+        except OSError as error:
+            why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror or error}"
+            raise PortError(f"{setting}: port {port} on {host} {why}") from None
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
