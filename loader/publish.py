@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -14,7 +14,7 @@ from loader.model import Entry, ListRevision, Owner, Pin, Position, Revision
 from loader.reader import read_block, read_list
 from loader.store import Store, Writing
 
-__all__ = ["Difference", "Published", "diff", "publish", "put_back", "read_list"]
+__all__ = ["Difference", "Published", "diff", "publish", "publish_to_all", "put_back", "read_list"]
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -107,23 +107,64 @@ async def publish(
         async with store.writing() as writing:
             if await writing.current_revision(owner) != (before.revision if before else None):
                 continue  # somebody was faster: what would change now?
-            key_id = await _key_in_use(writing, keyring)
-            listed = ListRevision(
-                owner=owner,
-                revision=Revision(revision + 1),
-                created_at=time.time(),
-                created_by=by,
-                source=source,
-                entries=len(entries),
-                active=sum(entry.active for entry in entries),
-                size=len(data),
-                parts=part_count(len(data)),
-                key_id=key_id,
-            )
-            sealed = keyring.holding(key_id).seal(owner, listed.revision, data, key_id=key_id)
-            await writing.put_list(listed, sealed)
+            next_revision = Revision(revision + 1)
+            await _put(writing, keyring, owner, next_revision, entries, data, by=by, source=source)
         (change,) = writing.changes
-        return _published(listed.revision, change.position, difference, change.committed_at)
+        return _published(next_revision, change.position, difference, change.committed_at)
+
+
+async def publish_to_all(
+    store: Store, keyring: Keyring, owners: Mapping[Owner, Revision], entries: Sequence[Entry], *, by: str, source: str
+) -> dict[Owner, Difference]:
+    """Put the same list in force for several owners: for all of them, or for none.
+
+    `owners` gives for each the revision that the change was made from (0 where there was no list). What is different
+    for each comes back. Raises as :func:`publish` does.
+    """
+    data = compile_list(entries)
+    differences: dict[Owner, Difference] = {}
+    for owner in owners:
+        try:
+            old = await read_list(store, keyring, owner)
+        except BlockError:
+            differences[owner] = Difference(tuple(entries), (), (), 0)
+        else:
+            differences[owner] = diff((old or EMPTY).entries(), entries)
+    async with store.writing() as writing:
+        for owner, revision in owners.items():
+            current = await writing.current_revision(owner) or Revision(0)
+            if current != revision:
+                raise StaleRevision(f"the list of {owner} is at revision {current}, no longer at {revision}")
+            if differences[owner] or not revision:
+                await _put(writing, keyring, owner, Revision(revision + 1), entries, data, by=by, source=source)
+    return differences
+
+
+async def _put(
+    writing: Writing,
+    keyring: Keyring,
+    owner: Owner,
+    revision: Revision,
+    entries: Sequence[Entry],
+    data: bytes,
+    *,
+    by: str,
+    source: str,
+) -> None:
+    key_id = await _key_in_use(writing, keyring)
+    listed = ListRevision(
+        owner=owner,
+        revision=revision,
+        created_at=time.time(),
+        created_by=by,
+        source=source,
+        entries=len(entries),
+        active=sum(entry.active for entry in entries),
+        size=len(data),
+        parts=part_count(len(data)),
+        key_id=key_id,
+    )
+    await writing.put_list(listed, keyring.holding(key_id).seal(owner, revision, data, key_id=key_id))
 
 
 async def put_back(store: Store, keyring: Keyring, owner: Owner, revision: Revision, *, by: str) -> Published:

@@ -23,7 +23,7 @@ from loader.compiled import EMPTY
 from loader.errors import NotFound, StaleRevision
 from loader.listfile import WEB_LIMITS, Check, Code, Problem, check, columns, message
 from loader.model import Level, Owner, Revision, StagedUpload
-from loader.publish import Difference, diff, publish
+from loader.publish import Difference, diff, publish_to_all
 from loader.store import Desk
 
 routes = web.RouteTableDef()
@@ -149,26 +149,34 @@ async def confirm(request: web.Request) -> web.Response:
     if compared != {change.owner.key: change.revision for change in changes}:
         # Somebody changed a list after the preview: what would change now is something else.
         return await _preview_page(request, visitor, staged, status=409, stale=True)
-    published = []
-    for change in changes:
-        try:
-            done = await publish(
-                request.app[keys.STORE],
-                request.app[keys.KEYRING],
-                change.owner,
-                checked.entries,
-                by=visitor.user.id,
-                source="upload",
-                expected_revision=change.revision,
+    try:
+        differences = await publish_to_all(
+            request.app[keys.STORE],
+            request.app[keys.KEYRING],
+            {change.owner: change.revision for change in changes},
+            checked.entries,
+            by=visitor.user.id,
+            source="upload",
+        )
+    except StaleRevision:
+        return await _preview_page(request, visitor, staged, status=409, stale=True)
+    await desk.record(
+        *(
+            visitor.did(
+                "list_uploaded",
+                owner.key,
+                f"{staged.filename}: +{len(done.added)} ~{len(done.changed)} -{len(done.removed)}",
             )
-        except StaleRevision:
-            return await _preview_page(request, visitor, staged, status=409, stale=True)
-        published.append(change.owner.key)
-        detail = f"{staged.filename}: +{done.added} ~{done.changed} -{done.removed}"
-        await desk.record(visitor.did("list_uploaded", change.owner.key, detail))
+            for owner, done in differences.items()
+        )
+    )
     await desk.unstage(staged.id)
     uploads.labels("confirmed").inc()
-    visitor.session["uploaded"] = {"owners": published, "processed": checked.processed, "file": staged.filename}
+    visitor.session["uploaded"] = {
+        "owners": [owner.key for owner in differences],
+        "processed": checked.processed,
+        "file": staged.filename,
+    }
     raise web.HTTPSeeOther("/uploaded")
 
 

@@ -12,7 +12,7 @@ from loader.compiled import Block
 from loader.errors import BlockError, InvalidValue, KeyFileError, NotFound, StaleRevision
 from loader.keyring import PART_SIZE, Keyring
 from loader.model import Change, Entry, Kind, Level, Owner, Position, Revision
-from loader.publish import Difference, Published, diff, publish, put_back
+from loader.publish import Difference, Published, diff, publish, publish_to_all, put_back
 from loader.reader import read_list, read_lists
 from loader.rotate import rotate_key
 from loader.store import KEPT_REVISIONS, Store, Writing, open_store
@@ -457,3 +457,32 @@ async def test_positions_go_up_by_one_with_each_change(
         ("company:globaltest", Position(start + 2)),
         ("organizer:alicia", Position(start + 3)),
     ]
+
+
+async def test_a_list_for_several_owners_is_put_in_force_for_all_or_for_none(
+    store: Store, keyring: Keyring, alicia: Owner, globaltest: Owner, people: Callable[..., list[Entry]]
+) -> None:
+    """One of them has another list than was thought: nobody gets the new one."""
+    await publish(store, keyring, alicia, people(2), by="test", source="import")
+    owners = {globaltest: Revision(0), alicia: Revision(1)}
+    with pytest.raises(StaleRevision, match="organizer alicia is at revision 1, no longer at 7"):
+        await publish_to_all(store, keyring, owners | {alicia: Revision(7)}, people(3), by="test", source="upload")
+    assert await store.list_head(globaltest) is None
+    done = await publish_to_all(store, keyring, owners, people(3), by="test", source="upload")
+    assert [(len(one.added), one.unchanged) for one in done.values()] == [(3, 0), (1, 2)]
+    for owner, revision in ((globaltest, 1), (alicia, 2)):
+        head = await store.list_head(owner)
+        assert head is not None
+        assert (head.revision, head.entries, head.source) == (revision, 3, "upload")
+    assert len({change.committed_at for change in (await store.changes_since(Position(0)))[-2:]}) == 1
+
+
+async def test_what_changes_nothing_for_one_of_several_makes_no_revision_there(
+    store: Store, keyring: Keyring, alicia: Owner, globaltest: Owner, people: Callable[..., list[Entry]]
+) -> None:
+    await publish(store, keyring, alicia, people(2), by="test", source="import")
+    owners = {globaltest: Revision(0), alicia: Revision(1)}
+    await publish_to_all(store, keyring, owners, people(2), by="test", source="upload")
+    head = await store.list_head(alicia)
+    assert head is not None
+    assert head.revision == 1
