@@ -1,7 +1,12 @@
-"""Sessions on the server: the browser has a random word, the database its hash and all else."""
+"""Sessions on the server: the browser has a random word, the database its hash and all else.
+
+What is in a session is encrypted under a key of the key file: people search for PINs, and sessions remember that. A
+session whose key was rotated away is over.
+"""
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from typing import Any, Final
@@ -12,6 +17,8 @@ from aiohttp_session import AbstractStorage, Session
 
 from admin import keys
 from admin.visitor import VISITOR
+from loader.errors import BlockError, KeyFileError
+from loader.keyring import Keyring
 from loader.model import Session as Stored
 from loader.tokens import new_word, word_hash
 
@@ -48,8 +55,11 @@ class DatabaseStorage(AbstractStorage):
             stored = None
         if stored is None:
             return Session(None, data=None, new=True, max_age=None)
+        data = _opened(request.app[keys.KEYRING], stored)
+        if data is None:
+            return Session(None, data=None, new=True, max_age=None)
         session = Session(word, data=None, new=False, max_age=None)
-        session.update(json.loads(stored.data))
+        session.update(data)
         session._changed = now - stored.seen_at > _TOUCHED_EVERY  # noqa: SLF001 - seen again is a change
         request[_STORED] = stored
         return session
@@ -70,11 +80,30 @@ class DatabaseStorage(AbstractStorage):
         data: dict[str, Any] = dict(session.items())
         if word is None:
             word = new_word()
-            stored = Stored(word_hash(word), None, now, now, "", "", "{}")
+            stored = Stored(word_hash(word), None, now, now, "", "", "")
             self.save_cookie(response, word)
         if stored is None:
             return
         user_id = data.get("user")
         if visitor is not None:
             stored = msgspec.structs.replace(stored, address=visitor.address, agent=visitor.agent)
-        await people.put_session(msgspec.structs.replace(stored, user_id=user_id, seen_at=now, data=json.dumps(data)))
+        sealed = _sealed(request.app[keys.KEYRING], stored.id_hash, data)
+        await people.put_session(msgspec.structs.replace(stored, user_id=user_id, seen_at=now, data=sealed))
+
+
+def _sealed(keyring: Keyring, id_hash: bytes, data: dict[str, Any]) -> str:
+    key_id = keyring.current
+    sealed = keyring.seal_secret(f"session|{id_hash.hex()}", json.dumps(data).encode(), key_id=key_id)
+    return f"{key_id} {base64.b64encode(sealed).decode('ascii')}"
+
+
+def _opened(keyring: Keyring, stored: Stored) -> dict[str, Any] | None:
+    key_id, _, sealed = stored.data.partition(" ")
+    try:
+        opened = keyring.holding(key_id).open_secret(
+            f"session|{stored.id_hash.hex()}", base64.b64decode(sealed), key_id=key_id
+        )
+    except (KeyFileError, BlockError):
+        return None
+    data: dict[str, Any] = json.loads(opened)
+    return data

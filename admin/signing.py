@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import secrets
 import time
 from typing import Final
@@ -107,18 +106,6 @@ class Signing:
         await self._people.put_credential(
             msgspec.structs.replace(credential, totp_secret=sealed, totp_key_id=key_id, totp_step=0)
         )
-
-    async def sealed(self, user: User, secret: str) -> str:
-        """A secret that is not in use yet, encrypted, as a session may keep it."""
-        key_id = await self.key_in_use()
-        sealed = self._keyring.holding(key_id).seal_secret(f"enrolling|{user.id}", secret.encode(), key_id=key_id)
-        return f"{key_id} {base64.b64encode(sealed).decode()}"
-
-    def unsealed(self, user: User, kept: str) -> str:
-        """What :meth:`sealed` was given. Raises BlockError, KeyFileError."""
-        key_id, _, sealed = kept.partition(" ")
-        keyring = self._keyring.holding(key_id)
-        return keyring.open_secret(f"enrolling|{user.id}", base64.b64decode(sealed), key_id=key_id).decode()
 
     async def key_in_use(self) -> str:
         """The ID of the key that new secrets are sealed under."""

@@ -70,14 +70,15 @@ async def sign_out_everywhere(request: web.Request) -> web.Response:
 @routes.get("/account/second-factor")
 async def show_second_factor(request: web.Request) -> web.Response:
     visitor = visitor_of(request)
+    visitor.user  # noqa: B018 - raises if nobody is signed in
     if "enrolling" not in visitor.session:
-        visitor.session["enrolling"] = await request.app[keys.SIGNING].sealed(visitor.user, new_secret())
+        visitor.session["enrolling"] = new_secret()
     return await _second_factor_page(request)
 
 
 async def _second_factor_page(request: web.Request, status: int = 200, *, wrong: bool = False) -> web.Response:
     visitor = visitor_of(request)
-    secret = request.app[keys.SIGNING].unsealed(visitor.user, visitor.session["enrolling"])
+    secret = str(visitor.session["enrolling"])
     return render(
         request,
         visitor,
@@ -95,10 +96,9 @@ async def _second_factor_page(request: web.Request, status: int = 200, *, wrong:
 async def set_second_factor(request: web.Request) -> web.Response:
     visitor, signing = visitor_of(request), request.app[keys.SIGNING]
     fields = await form(request)
-    user, kept = visitor.user, visitor.session.get("enrolling")
-    if kept is None:
+    user, secret = visitor.user, visitor.session.get("enrolling")
+    if secret is None:
         raise web.HTTPSeeOther("/account/second-factor")
-    secret = signing.unsealed(user, kept)
     if matching_step(secret, fields.get("code", "")) is None:
         return await _second_factor_page(request, 422, wrong=True)
     await signing.set_second_factor(user, secret)

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import openpyxl
@@ -61,6 +62,18 @@ async def test_a_search_says_how_much_it_found_and_is_in_no_address(browser: New
     assert "1002" not in page
     await opened.post(f"{BASE}/search", {"reset": "1", "query": "1001"})
     assert "1002" in await (await opened.get(BASE)).text()
+
+
+async def test_no_pin_stands_in_the_database_in_the_clear(browser: NewBrowser, tmp_path: Path) -> None:
+    """Neither that of a list or an upload under way, nor one that somebody searched for."""
+    opened = await browser("org")
+    await opened.get(BASE)
+    await opened.post(f"{BASE}/search", {"query": "8806417735", "column": "pin"})
+    await opened.get("/upload")
+    assert (await opened.upload(list_file("8806417736"), "organizer:olive")).status == 303
+    database = b"".join(part.read_bytes() for part in tmp_path.glob("rollcall.db*"))
+    assert b"8806417735" not in database
+    assert b"8806417736" not in database
 
 
 @pytest.mark.parametrize(
