@@ -25,6 +25,8 @@ routes = web.RouteTableDef()
 
 _CODE_WITHIN: Final = 300.0
 """Seconds between the password and the code."""
+_LINKS_EVERY: Final = 60.0
+"""Seconds between two links that are mailed to one user: whoever asks for more only fills his mailbox."""
 _NEED_SECOND_FACTOR: Final = (Role.SUPER_ADMINISTRATOR, Role.OPERATOR)
 
 
@@ -137,8 +139,12 @@ async def forgot(request: web.Request) -> web.Response:
     people = request.app[keys.PEOPLE]
     users = await people.users_with_email(asked) if "@" in asked else []
     by_name = await people.user(asked) if asked else None
+    now = time.time()
     for user in [*users, *([by_name] if by_name and by_name not in users else [])]:
-        await send_link(request, visitor, user)
+        _, last_at = await people.failures("link", user.id)
+        if now - last_at > _LINKS_EVERY:
+            await people.failed("link", user.id, now)
+            await send_link(request, visitor, user)
     return render(request, visitor, "forgot.html", sent=True)
 
 

@@ -196,6 +196,9 @@ async def test_a_forgotten_password_is_set_anew_by_a_link_that_works_once(
     await server.app[keys.MAILER].drained()
     (mail,) = mails(settings)
     assert mail["To"] == "org@example.com"
+    await opened.post("/password/forgot", {"name": "org"})
+    await server.app[keys.MAILER].drained()
+    assert len(mails(settings)) == 1, "a second link within a minute"
     (link,) = re.findall(r"http://[^/]+(/password/new/\S+)", mail.get_content())
     assert "Olive" not in link
     await opened.get(link)
