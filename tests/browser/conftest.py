@@ -87,6 +87,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site.stop()
     log = site.log.read_text() + site.daemon.log
     assert "Traceback" not in log, log
+    for secret in (PASSWORD, site.token, "555001", "004127", "271828", "330033", "7784321"):
+        assert secret not in log, f"{secret} stands in a log"
 
 
 @pytest.fixture(scope="session")
