@@ -7,8 +7,9 @@ a reader and then wrote would be refused at once instead of waiting for its turn
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -128,8 +129,15 @@ def _listen(engine: Engine, file: Path, *, writable: bool) -> None:
         writes = connection.get_execution_options().get(_WRITES, False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
+    def give_up(connection: Any, _record: Any, _error: BaseException | None) -> None:
+        # As when a task is cancelled in a transaction. Closed alone, the connection would keep its locks for as long as
+        # anything refers to one of its cursors, and lock everybody out. To be cancelled once more must not keep it open.
+        with suppress(connection.dbapi.Error, CancelledError):
+            connection.rollback()
+
     event.listen(engine, "connect", set_up)
     event.listen(engine, "checkout", check_out)
+    event.listen(engine, "invalidate", give_up)
     event.listen(engine, "begin", begin)
 
 

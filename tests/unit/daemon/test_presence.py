@@ -12,8 +12,9 @@ import structlog
 
 from daemon import presence as module
 from daemon.presence import Presence
-from loader.model import DaemonState, Owner
-from loader.store import Store
+from loader.model import DaemonState, Owner, Position
+from loader.store import Store, open_store
+from loader.store import engine as engines
 from tests.unit.daemon.conftest import Followed, People, Put, connections_in_use, events
 from tests.unit.daemon.faults import renamed
 
@@ -63,17 +64,27 @@ async def test_it_is_heard_of_now_and_then_when_nothing_happens(
         await word(store, lambda told: told.seen_at > first.seen_at)
 
 
-async def test_no_word_comes_after_the_last(presence: Presence, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever it is in telling when the daemon stops: a word that came later would stand for good."""
+async def test_no_word_comes_after_the_last(
+    followed: Followed, store: Store, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it is in telling when the daemon stops: a word that came later would stand for good.
+
+    Nor does a word that is broken off keep the database locked, for the last one or for anybody else.
+    """
     monkeypatch.setattr(module, "_AT_MOST_EVERY", 0.0)
     monkeypatch.setattr(module, "_EVERY", 0.0)
-    for turns in range(0, 40, 3):
-        async with presence.told():
-            for _ in range(turns):
-                await asyncio.sleep(0)
-        assert await store.daemons() == []
-        assert len(asyncio.all_tasks()) == 1
-        assert connections_in_use(store) == 0
+    monkeypatch.setattr(engines, "BUSY_TIMEOUT", 0.3)
+    before = DaemonState(ID, "1.2.3", 0.0, Position(0), 0.0, 0.0)
+    async with open_store(url) as own:
+        presence = Presence(own, ID, "1.2.3", followed.follower)
+        for turns in range(0, 100, 4):
+            await store.record_daemon(before)
+            async with presence.told():
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+            assert await store.daemons() == []
+            assert len(asyncio.all_tasks()) == 1
+            assert connections_in_use(own) == 0
 
 
 async def test_it_takes_its_leave_when_it_is_cancelled(presence: Presence, store: Store) -> None:
