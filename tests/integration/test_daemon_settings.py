@@ -12,7 +12,7 @@ import pytest
 
 from tests.integration.conftest import Start
 from tests.integration.processes import Daemon, Installation, wait_until
-from tests.unit.daemon.faults import renamed
+from tests.unit.daemon.faults import not_a_database, renamed
 
 Write = Callable[[dict[str, Any]], Path]
 
@@ -154,14 +154,12 @@ def test_it_does_not_end_while_it_waits_for_its_database(
     installation: Installation, token: str, start: Start, write: Write
 ) -> None:
     """What was read then is in force once it is loaded."""
-    mend = renamed(installation.database)
-    installation.database.mkdir()
+    mend = not_a_database(installation.database)
     write({"daemon.stale_after": 3600})
     daemon = start()
     daemon.line("database_unavailable")
     write({"daemon.stale_after": 0.3})
     assert hang_up(daemon)["event"] == "settings_read"
-    installation.database.rmdir()
     mend()
     daemon.wait_until_ready()
     assert daemon.accepts(token, "1234")

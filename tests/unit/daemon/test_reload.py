@@ -315,6 +315,17 @@ async def test_a_change_of_any_size_gives_the_loop_back(followed: Followed, data
     assert max(after - before for before, after in pairwise(spent)) < 0.03
 
 
+async def test_a_clock_that_was_set_back_does_not_turn_time_round(
+    followed: Followed, put: Put, alicia: Owner, people: People, database: Path
+) -> None:
+    """A commit that seems to come from the future is in force at once."""
+    await put(alicia, people(1, "Ann"))
+    execute(database, "UPDATE change SET committed_at = committed_at + 3600")
+    await followed.look()
+    assert followed.metric("rollcall_commit_to_force_last_seconds") == 0
+    assert followed.first_name("000000") == "Ann"
+
+
 async def test_following_goes_on_at_the_interval_that_is_set_now(
     followed: Followed, put: Put, alicia: Owner, people: People
 ) -> None:
