@@ -67,7 +67,8 @@ class Mailer:
         settings = self._settings
         if not settings.host:
             file = await asyncio.to_thread(_write, Path(settings.outbox), mail)
-            log.info("mail_written", file=str(file))
+            shown = {"to": mail["To"], "text": mail.get_content()} if settings.show else {}
+            log.info("mail_written", file=str(file), **shown)
             return
         await aiosmtplib.send(
             mail,

@@ -95,6 +95,8 @@ class Mail(_Section, frozen=True):
     password_file: str = ""
     sender: Text = "rollcall@example.com"
     outbox: Text = "var/outbox"
+    show: bool = False
+    """Whether mail that is written to a file is shown in the log too, one-time links and all. For a demo."""
     timeout: Annotated[float, Meta(gt=0, le=120)] = 20.0
 
 

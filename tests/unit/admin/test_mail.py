@@ -84,10 +84,14 @@ async def test_a_server_that_refuses_for_now_is_asked_again(
     assert 1 in slept
 
 
-async def test_without_a_server_mail_is_written_to_files_that_nobody_else_reads(tmp_path: Path) -> None:
-    async for mailer in running(Mailer(Mail(outbox=str(tmp_path / "outbox")))):
-        mailer.send("zoe@example.com", "x", "y")
-        await mailer.drained()
+@pytest.mark.parametrize("show", [True, False])
+async def test_without_a_server_mail_is_written_to_files_that_nobody_else_reads(tmp_path: Path, show: bool) -> None:
+    """And shown in the log where that is wished, as in the demo."""
+    with structlog.testing.capture_logs() as logged:
+        async for mailer in running(Mailer(Mail(outbox=str(tmp_path / "outbox"), show=show))):
+            mailer.send("zoe@example.com", "x", "a link")
+            await mailer.drained()
+    assert (logged[0].get("text") == "a link\n") == show
     (file,) = (tmp_path / "outbox").iterdir()
     assert file.stat().st_mode & 0o777 == 0o600
 
