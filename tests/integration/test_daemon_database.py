@@ -3,14 +3,11 @@
 import json
 import sqlite3
 import time
-from collections.abc import Callable
 from contextlib import closing
-
-import pytest
 
 from tests.integration.conftest import Start
 from tests.integration.processes import Installation, wait_until
-from tests.unit.daemon.faults import Mend, backup, deleted, not_a_database, put_in_place, restore
+from tests.unit.daemon.faults import backup, deleted, restore
 
 
 def state(installation: Installation) -> str:
@@ -19,13 +16,12 @@ def state(installation: Installation) -> str:
     return str(daemon["state"])
 
 
-@pytest.mark.parametrize("break_", [deleted, not_a_database])
-def test_a_database_that_is_gone_is_told_of_and_found_again(
-    installation: Installation, token: str, start: Start, break_: Callable[..., Mend]
+def test_a_database_that_is_deleted_is_told_of_and_its_copy_is_found(
+    installation: Installation, token: str, start: Start
 ) -> None:
     """At once in a metric and in the body of /readyz, later in its status; meanwhile nothing changes for switches."""
     daemon = start(ROLLCALL_DAEMON__STALE_AFTER="0.8").wait_until_ready()
-    mend = break_(installation.database)
+    mend = deleted(installation.database)
     wait_until(lambda: daemon.metric("rollcall_database_up") == 0, within=2)
     readiness = daemon.readiness.json
     assert readiness["database"] == "down"
@@ -80,17 +76,14 @@ def test_an_empty_database_silences_nobody_until_the_daemon_is_restarted(
     assert daemon.metric("rollcall_index_conferences") == 0
 
 
-@pytest.mark.parametrize("put_back", [restore, put_in_place])
-def test_a_copy_that_is_put_back_is_in_force(
-    installation: Installation, token: str, start: Start, put_back: Callable[..., None]
-) -> None:
-    """Written over what is there, as SQLite's own tool does, or as another file; lookups go on meanwhile."""
+def test_a_copy_that_is_put_back_is_in_force(installation: Installation, token: str, start: Start) -> None:
+    """Written over what is there, as SQLite's own tool does; nothing is left of what came after the copy."""
     daemon = start().wait_until_ready()
     copy = installation.folder / "copy.db"
     backup(installation.database, copy)
     installation.put("5550100")
     wait_until(lambda: daemon.accepts(token, "5550100"))
-    put_back(copy, installation.database)
+    restore(copy, installation.database)
     wait_until(lambda: daemon.accepts(token, "004127"), within=2)
     assert daemon.ask(token, "5550100").json["reason"] == "unknown_pin"
     assert daemon.metric("rollcall_loads_total") == 2
