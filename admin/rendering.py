@@ -16,8 +16,9 @@ from aiohttp import hdrs, web
 from babel.dates import format_datetime
 from babel.numbers import format_decimal
 
-from loader.catalogues import LANGUAGES, catalogue
+from loader.catalogues import catalogue
 from loader.listfile import message
+from loader.model import LANGUAGES
 
 if TYPE_CHECKING:
     from admin.visitor import Visitor

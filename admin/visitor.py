@@ -13,9 +13,9 @@ from babel.support import NullTranslations
 
 from admin import keys
 from admin.rendering import CATALOGUES, DOMAIN
-from loader.catalogues import LANGUAGES, catalogue
+from loader.catalogues import catalogue
 from loader.errors import NotFound
-from loader.model import AuditEntry, User
+from loader.model import LANGUAGES, AuditEntry, User
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -10,9 +10,9 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from loader.catalogues import LANGUAGES
 from loader.errors import DirectoryError, InvalidValue
 from loader.model import (
+    LANGUAGES,
     Role,
     parse_authorization_code,
     parse_identifier,

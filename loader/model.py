@@ -22,6 +22,9 @@ Revision = NewType("Revision", int)
 Position = NewType("Position", int)
 """How far the feed of changes has come: one more with each committed change of anything."""
 
+LANGUAGES: Final = ("en", "fr", "de", "ja")
+"""The languages that people are spoken to in. The English text is in the code."""
+
 MAX_FIELD_LENGTH: Final = 200
 """Characters in one field of an entry, or in a title or name of the directory."""
 

@@ -16,9 +16,8 @@ from admin.rendering import render
 from admin.security import form
 from admin.signing import LINK_GOOD_FOR, MIN_PASSWORD, Slowed, password_problem
 from admin.visitor import LANGUAGE_COOKIE, SIGNED_IN_AT, USER, Visitor, visitor_of
-from loader.catalogues import LANGUAGES
 from loader.errors import NotFound
-from loader.model import AuditEntry, Role, User
+from loader.model import LANGUAGES, AuditEntry, Role, User
 
 log = structlog.get_logger(__name__)
 routes = web.RouteTableDef()

@@ -8,9 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from loader.catalogues import LANGUAGES
 from loader.errors import InvalidValue
-from loader.model import parse_identifier
+from loader.model import LANGUAGES, parse_identifier
 
 _DESCRIPTION = """\
 Keep PIN lists, and all that belongs to them.

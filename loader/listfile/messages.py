@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from babel import Locale
-from babel.numbers import format_decimal
-from babel.support import NullTranslations, Translations
-
-from loader.catalogues import LANGUAGES, catalogue
 from loader.listfile.problems import Code, Problem
+from loader.model import LANGUAGES
+
+if TYPE_CHECKING:
+    from babel import Locale
+    from babel.support import NullTranslations
 
 CATALOGUES: Final = Path(__file__).parent.parent / "locale"
 DOMAIN: Final = "rollcall"
@@ -227,11 +227,18 @@ def _shown(name: str, value: str | int, locale: Locale) -> str:
     """Numbers as the language writes them, but lines as a text editor shows them."""
     if isinstance(value, str) or name == "first_line":
         return str(value)
+    from babel.numbers import format_decimal  # noqa: PLC0415 - a file without problems needs none of Babel
+
     return format_decimal(value, locale=locale)
 
 
 @cache
 def _catalogue(language: str) -> tuple[NullTranslations, Locale]:
+    from babel import Locale  # noqa: PLC0415
+    from babel.support import Translations  # noqa: PLC0415
+
+    from loader.catalogues import catalogue  # noqa: PLC0415
+
     language = language.replace("_", "-").partition("-")[0]
     if language not in LANGUAGES:
         language = "en"

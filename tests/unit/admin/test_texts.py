@@ -11,7 +11,7 @@ from babel.messages.pofile import read_po
 import admin
 import loader
 from admin.rendering import CATALOGUES
-from loader.catalogues import LANGUAGES
+from loader.model import LANGUAGES
 from tests.unit.admin.conftest import NewBrowser
 
 ADMIN = Path(admin.__file__).parent
