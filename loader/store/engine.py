@@ -7,13 +7,14 @@ a reader and then wrote would be refused at once instead of waiting for its turn
 
 from __future__ import annotations
 
-from asyncio import CancelledError
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+import aiosqlite
 from sqlalchemy import URL, Connection, Engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -104,9 +105,22 @@ def _sqlite(file: Path, *, writable: bool, create: bool) -> AsyncEngine:
     # Without a mode SQLite would put an empty database where none is.
     query = {"uri": "true", "mode": "rwc" if create else "rw"}
     url = URL.create(_DRIVERS["sqlite"], database=f"file:{quote(str(file.absolute()))}", query=query)
-    engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT})
+    engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT, "async_creator_fn": _opened})
     _listen(engine.sync_engine, file, writable=writable)
     return engine
+
+
+async def _opened(*args: Any, **settings: Any) -> aiosqlite.Connection:
+    """A new connection. Who is cancelled meanwhile waits for it, and closes it: its thread must not outlive the loop."""
+    connection = aiosqlite.connect(*args, **settings)
+    connection._thread.daemon = True  # noqa: SLF001 - as SQLAlchemy does it for its own
+    opening = asyncio.ensure_future(connection)
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        with suppress(aiosqlite.Error):
+            await (await opening).close()
+        raise
 
 
 def _listen(engine: Engine, file: Path, *, writable: bool) -> None:
@@ -132,7 +146,7 @@ def _listen(engine: Engine, file: Path, *, writable: bool) -> None:
     def give_up(connection: Any, _record: Any, _error: BaseException | None) -> None:
         # As when a task is cancelled in a transaction. Closed alone, the connection would keep its locks for as long as
         # anything refers to one of its cursors, and lock everybody out. To be cancelled once more must not keep it open.
-        with suppress(connection.dbapi.Error, CancelledError):
+        with suppress(connection.dbapi.Error, asyncio.CancelledError):
             connection.rollback()
 
     event.listen(engine, "connect", set_up)

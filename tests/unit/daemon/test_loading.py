@@ -2,6 +2,9 @@
 
 import asyncio
 import gc
+import shutil
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -142,3 +145,27 @@ async def test_reading_can_be_stopped_anywhere(
     assert stopped > 5
     await put(CODE, people(4))
     assert (await load_all(store, keyring, nothing)).index.lists[CODE].count == 4
+
+
+def test_no_thread_of_the_database_outlives_the_event_loop(made: Path, tmp_path: Path) -> None:
+    """Wherever the daemon is stopped: it would complain beside the log when it finds the loop closed."""
+    shutil.copy(made, tmp_path / "rollcall.db")
+
+    async def read() -> None:
+        async with open_store(f"sqlite:///{tmp_path / 'rollcall.db'}") as store:
+            await asyncio.gather(store.position(), store.switches(), store.daemons())
+
+    async def stop_after(turns: int) -> None:
+        reading = asyncio.create_task(read())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.wait((reading,))
+
+    before = threading.active_count()
+    for turns in range(60):
+        asyncio.run(stop_after(turns))
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() <= before
