@@ -33,6 +33,8 @@ MAX_BODY: Final = 4096
 """Bytes of a request's body."""
 BODY_TIMEOUT: Final = 10.0
 """Seconds in which a body must follow its head."""
+_LINGERING: Final = 2.0
+"""Seconds in which what is left of a body is thrown away after its answer, so that the answer is not lost."""
 _MOMENT: Final = 0.1
 """Seconds that aiohttp has to end connections on which nothing is under way."""
 _BETWEEN_LOOKS: Final = 0.01
@@ -62,7 +64,7 @@ class HttpServer(web.Server):
         drain_timeout: Callable[[], float],
     ) -> None:
         # A body is read as it was sent: what is compressed could unpack to anything.
-        super().__init__(self._handle, access_log=None, auto_decompress=False, lingering_time=2.0)
+        super().__init__(self._handle, access_log=None, auto_decompress=False, lingering_time=_LINGERING)
         self._gets = gets
         self._posts = posts
         self._at_once = posts if at_once else {}
@@ -112,7 +114,6 @@ class HttpServer(web.Server):
             or message.method != hdrs.METH_POST
             or message.version is not HttpVersion11
             or message.should_close
-            or message.chunked
             or message.upgrade
             or hdrs.EXPECT in message.headers
             or not payload.is_eof()

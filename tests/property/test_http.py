@@ -38,6 +38,7 @@ PIECES = [
     post(b"x" * 5000),
     chunked(b""),
     chunked(b"28\r\n"),
+    chunked(b"8\r\n{       \r\n27\r\n" + post(ASKED).partition(b"{")[2] + b"\r\n0\r\n\r\n"),
     chunked(b"zz\r\n"),
     b"28\r\n" + post(ASKED).partition(b"\r\n\r\n")[2] + b"\r\n0\r\n\r\n",
     post(ASKED)[:60],

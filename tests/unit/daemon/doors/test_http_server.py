@@ -371,6 +371,40 @@ async def test_what_came_just_before_the_end_is_answered(live: Live, at_once: bo
         assert await client.is_closed()
 
 
+async def test_what_is_asked_after_the_end_has_begun_is_answered_with_a_close(live: Live) -> None:
+    """On a connection that was on its way when the others were closed."""
+    async with serving(live) as door:
+        door.server.pre_shutdown()
+        client = await door.client()
+        answer = await client.ask(QUESTION)
+        assert (answer.json["result"], answer.headers["connection"]) == ("accepted", "close")
+        assert await client.is_closed()
+
+
+async def test_an_answer_that_has_not_left_yet_is_not_lost_at_the_end(served: Served) -> None:
+    client = await served.client()
+    await client.ask(QUESTION)
+    (connection,) = served.server.connections
+    connection.data_received(QUESTION)
+    served.server.pre_shutdown()
+    assert (await client.answer()).status == 200
+    assert await client.is_closed()
+
+
+async def test_an_answer_that_has_not_left_yet_is_not_lost_when_the_client_closes_its_side(served: Served) -> None:
+    """An event loop may tell of a question and of the end behind it in one turn."""
+    client = await served.client()
+    await client.ask(QUESTION)
+    (connection,) = served.server.connections
+    assert isinstance(connection, http_server._Connection)
+    assert connection.transport is not None
+    connection.data_received(QUESTION)
+    assert not connection.eof_received()
+    connection.transport.close()
+    assert (await client.answer()).status == 200
+    assert await client.is_closed()
+
+
 async def test_the_end_does_not_wait_for_ever(live: Live) -> None:
     async with serving(live, drain_timeout=0.05) as door:
         client = await door.client()
@@ -380,8 +414,9 @@ async def test_the_end_does_not_wait_for_ever(live: Live) -> None:
         assert await client.is_closed()
 
 
-async def test_the_end_does_not_wait_for_what_nobody_will_read(live: Live) -> None:
-    """Nor for the rest of a body that was too large, nor for a client that has gone away in the middle of one."""
+async def test_the_end_does_not_wait_for_what_nobody_will_read(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the rest of a body that was too large, or of one in the middle of which the client has gone away."""
+    monkeypatch.setattr(http_server, "_LINGERING", 60)
     async with serving(live, drain_timeout=60) as door:
         large, gone = await door.client(), await door.client()
         assert (await large.ask(post(b"x" * 5000)[:-10])).status == 413
