@@ -111,15 +111,16 @@ def _sqlite(file: Path, *, writable: bool, create: bool) -> AsyncEngine:
 
 
 async def _opened(*args: Any, **settings: Any) -> aiosqlite.Connection:
-    """A new connection. Who is cancelled meanwhile waits for it, and closes it: its thread must not outlive the loop."""
+    """A new connection. Where that fails or is cancelled, its thread has ended: it must not outlive the loop."""
     connection = aiosqlite.connect(*args, **settings)
     connection._thread.daemon = True  # noqa: SLF001 - as SQLAlchemy does it for its own
     opening = asyncio.ensure_future(connection)
     try:
         return await asyncio.shield(opening)
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, aiosqlite.Error):
         with suppress(aiosqlite.Error):
             await (await opening).close()
+        await asyncio.to_thread(connection._thread.join)  # noqa: SLF001
         raise
 
 

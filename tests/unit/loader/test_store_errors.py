@@ -89,6 +89,23 @@ async def test_a_folder_in_the_database_s_place_is_named(url: str, tmp_path: Pat
         await opened(url)
 
 
+async def test_no_thread_outlives_an_opening_that_failed(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would report to a loop that may be closed by then, and print a traceback."""
+
+    class Slow:
+        def debug(self, *_: object) -> None:
+            if threading.current_thread() is not threading.main_thread():
+                time.sleep(0.02)
+
+    monkeypatch.setattr("aiosqlite.core.LOG", Slow())
+    (tmp_path / "rollcall.db").mkdir()
+    with pytest.raises(DatabaseUnavailable):
+        await opened(url)
+    assert not [thread for thread in threading.enumerate() if "_connection_worker" in thread.name]
+
+
 async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     """A file stands where the folder should."""
     (tmp_path / "var").write_text("")
