@@ -40,7 +40,7 @@ def from_json(body: bytes) -> Question:
         try:
             question = _decode(body)
             # Four a field, for its name and its value, if nothing else was sent and no field twice.
-            if body.count(b'"') == 8 + 4 * (question.call_id is not None) + 4 * (question.caller is not None):
+            if body.count(b'"') == (8 if question.call_id is None else 12) + (0 if question.caller is None else 4):
                 return question
         except msgspec.ValidationError:
             pass

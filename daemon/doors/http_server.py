@@ -106,8 +106,10 @@ class HttpServer(web.Server):
 
     # At once
 
-    def answers_at_once(self, connection: _Connection, message: RawRequestMessage, payload: StreamReader) -> bool:
+    def answers_at_once(self, connection: _Connection, message: object, payload: StreamReader) -> bool:
         """Answer a request that has just come, unless it is not plain and whole: whether it was answered."""
+        if not isinstance(message, RawRequestMessage):
+            return False
         post = self._at_once.get(message.path)
         if (
             post is None
@@ -234,7 +236,7 @@ class _Connection(web.RequestHandler):
         self._waiter = None
         try:
             super().data_received(data)
-            if len(self._messages) == 1 and self._is_answered(*self._messages[0]):
+            if len(self._messages) == 1 and self._server.answers_at_once(self, *self._messages[0]):
                 self._messages.clear()
                 self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
                 if self._parser is not None:
@@ -263,9 +265,6 @@ class _Connection(web.RequestHandler):
             # aiohttp tells it to the next request only, and this one would wait for the rest of its body.
             self.body_is_broken = True
             self._last_body.feed_eof()
-
-    def _is_answered(self, message: object, payload: StreamReader) -> bool:
-        return isinstance(message, RawRequestMessage) and self._server.answers_at_once(self, message, payload)
 
     def handle_error(
         self,
