@@ -35,7 +35,7 @@ BODY_TIMEOUT: Final = 10.0
 """Seconds in which a body must follow its head."""
 _LINGERING: Final = 2.0
 """Seconds in which what is left of a body is thrown away after its answer, so that the answer is not lost."""
-_MOMENT: Final = 0.1
+_MOMENT: Final = 0.02
 """Seconds that aiohttp has to end connections on which nothing is under way."""
 _BETWEEN_LOOKS: Final = 0.01
 """Seconds between two looks at what is still busy at the end."""
