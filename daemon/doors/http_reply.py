@@ -7,6 +7,7 @@ from email.utils import formatdate
 from time import time
 from typing import NamedTuple, TypeAlias
 
+import msgspec
 from multidict import CIMultiDictProxy
 
 from daemon.doors.problem import MEDIA_TYPE, TITLES, Problem
@@ -14,7 +15,7 @@ from daemon.doors.problem import MEDIA_TYPE, TITLES, Problem
 Headers: TypeAlias = CIMultiDictProxy[str]
 
 
-class Reply(NamedTuple):
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """A ready answer: its first lines (see :func:`head`), its body, and whether the connection ends with it."""
 
     head: bytes
@@ -64,19 +65,18 @@ class Renderer:
 
     def render(self, reply: Reply, version: tuple[int, int], *, keep_alive: bool, head_only: bool = False) -> bytes:
         """The whole answer to a request of this HTTP version."""
-        first_lines, body, _ = reply
         if not keep_alive:
             connection = b"Connection: close\r\n"
         elif version < (1, 1):
             connection = b"Connection: keep-alive\r\n"
         else:
             connection = b""
-        sent = b"" if head_only else body
+        sent = b"" if head_only else reply.body
         return b"%bDate: %b\r\n%bContent-Length: %d\r\n\r\n%b" % (
-            first_lines,
+            reply.head,
             self._now(),
             connection,
-            len(body),
+            len(reply.body),
             sent,
         )
 
