@@ -1,8 +1,8 @@
 """Logs: one way out for what Rollcall says and for what the libraries under it say.
 
 Never logged, at no level: PINs, passcodes (callers key PINs for them by mistake), tokens, keys, passwords, whole
-requests with their headers, the values of SQL statements, and the local values of a traceback. Who logs leaves
-them out; :func:`without_secrets` is only the last line of defence. What is logged instead: the IDs of conferences,
+requests with their headers, the values of SQL statements, and of an exception neither the local values nor its text,
+which may repeat what was keyed or typed. Who logs leaves them out; :func:`without_secrets` is only the last line of defence. What is logged instead: the IDs of conferences,
 owners, switches and verifications.
 """
 
@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, TextIO
 
 import msgspec
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 SECRET_FIELDS: Final = frozenset(
     "pin pins passcode passcodes token tokens key keys authorization password passwords secret secrets cookie".split()
@@ -93,13 +94,24 @@ def without_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> E
 
 def _rendering(out: TextIO, *, readable: bool) -> list[Processor]:
     if readable:
-        # Not structlog's own choice of a traceback, which shows local values.
-        plain = structlog.dev.plain_traceback
-        return [structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=plain)]
-    return [
-        structlog.processors.format_exc_info,
-        structlog.processors.JSONRenderer(ensure_ascii=False),
-    ]
+        plain = structlog.dev.plain_traceback  # with another, structlog warns of what is done before it
+        return [_EXCEPTIONS, structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=plain)]
+    return [_EXCEPTIONS, structlog.processors.JSONRenderer(ensure_ascii=False)]
+
+
+def exception_told(exc_info: ExcInfo) -> str:
+    """What was raised and where, and then what it was raised from."""
+    told = []
+    error: BaseException | None = exc_info[1]
+    while error is not None:
+        kind = type(error)
+        lines = "".join(traceback.format_tb(error.__traceback__))
+        told.append(f"Traceback (most recent call last):\n{lines}{kind.__module__}.{kind.__qualname__}")
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\n\nraised from\n\n".join(told)
+
+
+_EXCEPTIONS: Final = structlog.processors.ExceptionRenderer(exception_told)
 
 
 def _is_secret(name: object) -> bool:

@@ -13,7 +13,6 @@ Both ways end in :meth:`HttpServer.answer_post`, so that they cannot answer diff
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
@@ -184,8 +183,7 @@ class HttpServer(web.Server):
             return self._failed(error, refusal)
 
     def _failed(self, error: Exception, refusal: Callable[[Problem], Reply]) -> Reply:
-        # What the exception says is left out: it may repeat what was sent.
-        log.error("request_failed", exception=_told(error))
+        log.error("request_failed", exc_info=error)
         return self.refuse(unexpected(), refusal)
 
     def refuse(self, problem: Problem, refusal: Callable[[Problem], Reply] = problem_reply) -> Reply:
@@ -279,7 +277,7 @@ class _Connection(web.RequestHandler):
             raise exc
         if status == 400:
             return self._server.refuse_malformed(self, _not_http())
-        log.error("request_failed", exception=None if exc is None else _told(exc))
+        log.error("request_failed", exc_info=exc)
         return self._server.refuse_malformed(self, unexpected())
 
 
@@ -305,11 +303,6 @@ def _write(transport: asyncio.WriteTransport, answer: bytes) -> None:
     transport.write(answer)
     if transport.get_write_buffer_size() > _MAX_UNREAD:
         transport.abort()
-
-
-def _told(error: BaseException) -> str:
-    """What broke, and where."""
-    return f"{''.join(traceback.format_tb(error.__traceback__))}{type(error).__name__}"
 
 
 def _not_http() -> Problem:
