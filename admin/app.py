@@ -24,7 +24,7 @@ from admin.oidc import OpenIdConnect
 from admin.pages import account, audit, conferences, directory, entries, history, installation, lists, signin, upload
 from admin.sessions import DatabaseStorage
 from admin.signing import Signing
-from admin.visitor import visitors
+from admin.visitor import Handler, visitors
 from loader.errors import DatabaseError
 from loader.keyring import Keyring
 from loader.service import listening
@@ -68,8 +68,8 @@ def make_app(settings: Settings, store: Store, keyring: Keyring, *, signing: Sig
     storage = DatabaseStorage(secure=secure, idle_timeout=admin.idle_timeout)
     app = web.Application(
         middlewares=[
-            errors.measured,
             security.headers,
+            errors.measured,
             aiohttp_session.session_middleware(storage),
             visitors,
             errors.told_plainly,
@@ -136,7 +136,7 @@ def _add_static(app: web.Application) -> dict[str, str]:
 _MEDIA_TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
-def _static(data: bytes, media_type: str) -> errors.Handler:
+def _static(data: bytes, media_type: str) -> Handler:
     async def answer(_request: web.Request) -> web.Response:
         kept = {"Cache-Control": "public, max-age=31536000, immutable"}
         return web.Response(body=data, content_type=media_type, charset="utf-8", headers=kept)

@@ -14,40 +14,41 @@ from admin.security import Forged
 from admin.visitor import Handler, visitor_of
 from loader.errors import BlockError, DatabaseError, KeyFileError, NotFound
 
-__all__ = ["Handler", "measured", "told_plainly"]
-
 log = structlog.get_logger(__name__)
 
 
 @web.middleware
 async def measured(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Time every page, by its pattern and status. The outermost: whatever gets here becomes an answer."""
+    """Time every page, by its pattern and status. Whatever gets here becomes an answer."""
     begun = time.perf_counter()
-    resource = request.match_info.route.resource
-    page = "other" if resource is None else resource.canonical
-    if page.startswith("/static/"):
-        page = "/static"
     response: web.StreamResponse
     try:
         response = await handler(request)
     except web.HTTPException as raised:
-        _measure(request, page, raised.status, begun)
+        _measure(request, raised.status, begun)
         raise
     except ConnectionError:
-        # The browser has gone: there is nobody to tell.
         raise
     except DatabaseError as error:
         log.error("database_unavailable", problem=str(error))
         response = web.Response(status=503, text="503: the database cannot be used now", headers={"Retry-After": "5"})
     except Exception:
-        log.exception("page_failed", page=page)
+        # Not even the page that says so could be made.
+        log.exception("page_failed", page=_pattern(request))
         response = web.Response(status=500, text="500: something broke; it is in the log")
-    _measure(request, page, response.status, begun)
+    _measure(request, response.status, begun)
     return response
 
 
-def _measure(request: web.Request, page: str, status: int, begun: float) -> None:
-    request.app[keys.METRICS].pages.labels(page, str(status)).observe(time.perf_counter() - begun)
+def _measure(request: web.Request, status: int, begun: float) -> None:
+    request.app[keys.METRICS].pages.labels(_pattern(request), str(status)).observe(time.perf_counter() - begun)
+
+
+def _pattern(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    if resource is None:
+        return "other"
+    return "/static" if resource.canonical.startswith("/static/") else resource.canonical
 
 
 @web.middleware
@@ -68,6 +69,12 @@ async def told_plainly(request: web.Request, handler: Handler) -> web.StreamResp
         if raised.status in (404, 405):
             return _page(request, "not_found", raised.status)
         raise
+    except ConnectionError:
+        # The browser has gone: there is nobody to tell.
+        raise
+    except Exception:
+        log.exception("page_failed", page=_pattern(request))
+        return _page(request, "broken", 500)
 
 
 def _page(request: web.Request, what: str, status: int) -> web.Response:

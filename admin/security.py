@@ -81,6 +81,11 @@ async def form_lists(request: web.Request) -> dict[str, list[str]]:
     return {name: [value for value in posted.getall(name) if isinstance(value, str)] for name in posted}
 
 
+def number_of(text: str) -> int | None:
+    """A number of at most nine digits, as forms and addresses carry them; None for anything else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
 def require_token(request: web.Request, token: str) -> None:
     """Raises Forged unless this is the token of the visitor's session."""
     known = visitor_of(request).session.get("csrf", "")

@@ -12,6 +12,7 @@ from aiohttp import web
 from admin import keys
 from admin.access import Action, Scope, require
 from admin.rendering import render
+from admin.security import number_of
 from admin.visitor import visitor_of
 
 routes = web.RouteTableDef()
@@ -25,8 +26,7 @@ _FILTERS: Final = ("user_id", "action", "target", "since", "until")
 async def show(request: web.Request) -> web.Response:
     visitor = visitor_of(request)
     asked = {name: request.query.get(name, "").strip()[:160] for name in _FILTERS}
-    text = request.query.get("page", "1")
-    page = max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 7 else 1
+    page = number_of(request.query.get("page", "")) or 1
     count, entries = await request.app[keys.DESK].audit(
         **_conditions(request, asked), limit=_PAGE, offset=(page - 1) * _PAGE
     )

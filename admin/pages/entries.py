@@ -12,7 +12,7 @@ from admin.access import assigned_owner
 from admin.lists import COLUMNS, read_entry, suggest_pin
 from admin.pages.lists import address_of, owner_of, saw_pins
 from admin.rendering import render
-from admin.security import form, form_lists
+from admin.security import form, form_lists, number_of
 from admin.visitor import Visitor, visitor_of
 from loader.compiled import EMPTY, Block
 from loader.errors import NotFound, StaleRevision
@@ -55,7 +55,7 @@ async def insert(request: web.Request) -> web.Response:
     return await _form_page(request, visitor, owner, typed, problems, is_new=True, status=422)
 
 
-@routes.get("/lists/{level}/{owner}/entries/{revision:\\d+}/{at:\\d+}")
+@routes.get("/lists/{level}/{owner}/entries/{revision:\\d{1,9}}/{at:\\d{1,9}}")
 async def show_entry(request: web.Request) -> web.Response:
     visitor = visitor_of(request)
     owner = await owner_of(request, visitor)
@@ -66,7 +66,7 @@ async def show_entry(request: web.Request) -> web.Response:
     return await _form_page(request, visitor, owner, typed, active=entry.active)
 
 
-@routes.post("/lists/{level}/{owner}/entries/{revision:\\d+}/{at:\\d+}")
+@routes.post("/lists/{level}/{owner}/entries/{revision:\\d{1,9}}/{at:\\d{1,9}}")
 async def edit(request: web.Request) -> web.Response:
     """The entry is known by its PIN and by how it was: if somebody else changed it meanwhile, nothing is lost."""
     visitor = visitor_of(request)
@@ -107,7 +107,8 @@ async def act_on_several(request: web.Request) -> web.Response:
     single, _, at = action.partition(":")
     chosen = [at] if at else fields.get("at", [])
     block = await _revision(request, owner, fields.get("revision", ["0"])[0])
-    pins = {block.pin(int(one)) for one in chosen if one.isascii() and one.isdigit() and int(one) < block.count}
+    places = [place for one in chosen if (place := number_of(one)) is not None]
+    pins = {block.pin(place) for place in places if place < block.count}
     if not pins:
         visitor.notice(visitor._("Tick at least one person first."), "error")
         raise web.HTTPSeeOther(address_of(owner))
@@ -193,9 +194,8 @@ async def _block(request: web.Request, owner: Owner) -> Block:
 
 
 async def _revision(request: web.Request, owner: Owner, revision: str) -> Block:
-    if not (revision.isascii() and revision.isdigit() and len(revision) < 10):
-        raise NotFound("there is no such revision")
-    block = await request.app[keys.LISTS].opened(owner, int(revision))
+    number = number_of(revision)
+    block = None if number is None else await request.app[keys.LISTS].opened(owner, number)
     if block is None:
         raise NotFound("there is no such revision")
     return block

@@ -10,7 +10,7 @@ from admin import keys
 from admin.access import assigned_owner
 from admin.pages.lists import address_of, owner_of, saw_pins
 from admin.rendering import render
-from admin.security import form
+from admin.security import form, number_of
 from admin.visitor import visitor_of
 from loader.compiled import EMPTY, Block
 from loader.errors import NotFound
@@ -39,7 +39,7 @@ async def compare(request: web.Request) -> web.Response:
     owner = await owner_of(request, visitor)
     revision = int(request.match_info["revision"])
     asked = request.query.get("with", str(revision - 1))
-    other = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else 0
+    other = number_of(asked) or 0
     new = await _opened(request, owner, revision)
     old = EMPTY if other == 0 else await _opened(request, owner, other, missing_ok=True)
     difference = diff(old.entries(), list(new.entries()))

@@ -11,7 +11,7 @@ from admin import keys
 from admin.access import Action, Scope, assigned_owner, require_list, scope
 from admin.lists import COLUMNS, View
 from admin.rendering import render
-from admin.security import form
+from admin.security import form, number_of
 from admin.visitor import Visitor, visitor_of
 from loader.compiled import EMPTY
 from loader.listfile import export_csv, export_xlsx, template
@@ -157,13 +157,12 @@ def applied_now(applied: Applied | None) -> bool:
 def _view(request: web.Request, visitor: Visitor, owner: Owner) -> View:
     query, column = visitor.session.get("searches", {}).get(owner.key, ("", ""))
     sort = request.query.get("sort", "pin")
-    page = request.query.get("page", "1")
     return View(
         query=query,
         column=column,
         sort=sort if sort in (*COLUMNS, "active") else "pin",
         descending=request.query.get("order") == "descending",
-        page=int(page) if page.isascii() and page.isdigit() and len(page) < 7 else 1,
+        page=number_of(request.query.get("page", "")) or 1,
     )
 
 

@@ -145,8 +145,7 @@ async def confirm(request: web.Request) -> web.Response:
     changes = await _changes(request, visitor, staged, checked)
     if checked.error_count or (_shrinks(changes) and "shrink" not in fields):
         return await _preview_page(request, visitor, staged, status=422, ask_about_shrinking=True)
-    compared = json.loads(fields.get("compared", "{}") or "{}")
-    if compared != {change.owner.key: change.revision for change in changes}:
+    if fields.get("compared") != _compared(changes):
         # Somebody changed a list after the preview: what would change now is something else.
         return await _preview_page(request, visitor, staged, status=409, stale=True)
     try:
@@ -269,6 +268,11 @@ async def _changes(request: web.Request, visitor: Visitor, staged: StagedUpload,
     return changes
 
 
+def _compared(changes: list[Change]) -> str:
+    """What a preview was made against; the page sends it back."""
+    return json.dumps({change.owner.key: change.revision for change in changes})
+
+
 def _shrinks(changes: list[Change]) -> bool:
     """Whether a list would shrink to less than half."""
     return any(
@@ -308,7 +312,7 @@ async def _preview_page(
         changes=changes,
         zeros=zeros,
         warnings=[problem for problem in checked.warnings if problem.code is not Code.PIN_ZEROS_LOST],
-        compared=json.dumps({change.owner.key: change.revision for change in changes}),
+        compared=_compared(changes),
         shrinks=_shrinks(changes),
         ask_about_shrinking=ask_about_shrinking,
         stale=stale,

@@ -107,6 +107,7 @@ class Browser:
         return response
 
     async def upload(self, data: bytes, *owners: str, name: str = "list.csv", policy: bool = True) -> ClientResponse:
+        await self.get("/upload")
         form = FormData()
         form.add_field("csrf", self.csrf)
         for owner in owners:
@@ -115,6 +116,10 @@ class Browser:
             form.add_field("policy", "on")
         form.add_field("file", io.BytesIO(data), filename=name, content_type="text/csv")
         return await self.client.post("/upload", data=form, allow_redirects=False)
+
+    async def staged(self, data: bytes, *owners: str) -> str:
+        """Upload; the address of the preview."""
+        return (await self.upload(data, *owners or ("organizer:olive",))).headers["Location"]
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,8 @@ from admin.access import MATRIX, Action, Scope
 from loader.model import Role
 from tests.unit.admin.conftest import NewBrowser, list_file
 
+OLIVES_PIN = "271" + "828"
+
 OF_THE_OTHER_COMPANY = [
     "/lists/organizer/tina",
     "/lists/organizer/tina/new",
@@ -164,3 +166,26 @@ async def test_a_super_administrator_reads_the_audit_of_her_company_alone(browse
 def test_nobody_but_lists_keepers_sees_a_pin() -> None:
     assert MATRIX[Action.LISTS][Role.COORDINATOR] is Scope.NOTHING
     assert MATRIX[Action.LISTS][Role.OPERATOR] is Scope.NOTHING
+
+
+async def test_what_breaks_inside_is_a_page_too_and_tells_nothing(
+    browser: NewBrowser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the headers of every other page, names no software, and repeats nothing of what broke."""
+
+    async def broken(*_: object) -> str:
+        raise ValueError(OLIVES_PIN)
+
+    opened = await browser("org")
+    monkeypatch.setattr("loader.store.Desk.name_of", broken)
+    response = await opened.get("/lists/organizer/olive")
+    page = await response.text()
+    assert (response.status, response.content_type) == (500, "text/html")
+    assert "Something broke" in page
+    assert OLIVES_PIN not in page
+    monkeypatch.setattr("admin.errors.render", broken)
+    bare = await opened.get("/lists/organizer/olive")
+    assert (bare.status, OLIVES_PIN in await bare.text()) == (500, False)
+    for answer in (response, bare):
+        assert answer.headers["Server"] == "Rollcall"
+        assert "Content-Security-Policy" in answer.headers

@@ -69,7 +69,6 @@ async def test_no_pin_stands_in_the_database_in_the_clear(browser: NewBrowser, t
     opened = await browser("org")
     await opened.get(BASE)
     await opened.post(f"{BASE}/search", {"query": "8806417735", "column": "pin"})
-    await opened.get("/upload")
     assert (await opened.upload(list_file("8806417736"), "organizer:olive")).status == 303
     database = b"".join(part.read_bytes() for part in tmp_path.glob("rollcall.db*"))
     assert b"8806417735" not in database
@@ -273,10 +272,7 @@ async def test_a_good_file_is_looked_at_confirmed_and_in_force(
     browser: NewBrowser, listed: Callable[..., Any], store: Store
 ) -> None:
     opened = await browser("org")
-    await opened.get("/upload")
-    response = await opened.upload(list_file("1001", "1002", "5555"), "organizer:olive")
-    assert response.status == 303
-    location = response.headers["Location"]
+    location = await opened.staged(list_file("1001", "1002", "5555"))
     page = await (await opened.get(location)).text()
     for told in ("holds 3 people and no error", "5555", "1000", "Nothing has changed yet"):
         assert told in page
@@ -304,8 +300,7 @@ async def test_a_bad_file_gets_the_same_errors_as_from_the_tool_and_changes_noth
     browser: NewBrowser, listed: Callable[..., Any], data: bytes
 ) -> None:
     opened = await browser("org")
-    await opened.get("/upload")
-    location = (await opened.upload(data, "organizer:olive")).headers["Location"]
+    location = await opened.staged(data)
     response = await opened.get(location)
     page = await response.text()
     assert response.status == 422
@@ -321,9 +316,8 @@ async def test_a_bad_file_gets_the_same_errors_as_from_the_tool_and_changes_noth
 async def test_the_faulty_lines_can_be_downloaded_to_work_on(browser: NewBrowser) -> None:
     """Each with what is wrong in front; formulas neutralised."""
     opened = await browser("org")
-    await opened.get("/upload")
     data = list_file("1001") + b"=1+1,=cmd,Doe,XYZ,,,Uxbridge,UK,\n"
-    location = (await opened.upload(data, "organizer:olive")).headers["Location"]
+    location = await opened.staged(data)
     rows = list(
         csv.reader(io.StringIO((await (await opened.get(f"{location}/errors.csv")).read()).decode("utf-8-sig")))
     )
@@ -334,10 +328,7 @@ async def test_the_faulty_lines_can_be_downloaded_to_work_on(browser: NewBrowser
 
 async def test_lost_zeros_are_restored_with_one_click(browser: NewBrowser, listed: Callable[..., Any]) -> None:
     opened = await browser("org")
-    await opened.get("/upload")
-    location = (await opened.upload(list_file("4127", "271828", "314159", "602214"), "organizer:olive")).headers[
-        "Location"
-    ]
+    location = await opened.staged(list_file("4127", "271828", "314159", "602214"))
     page = await (await opened.get(location)).text()
     assert "1 PIN may have lost its zeros in front" in page
     assert (await opened.post(f"{location}/zeros", {"restore": "1"})).status == 303
@@ -350,8 +341,7 @@ async def test_zeros_whose_loss_makes_an_error_are_restored_with_one_click_too(
 ) -> None:
     """A PIN of one digit is none: the page that refuses the file offers to put its zeros back."""
     opened = await browser("org")
-    await opened.get("/upload")
-    location = (await opened.upload(list_file("7", "1001", "1002", "1003"), "organizer:olive")).headers["Location"]
+    location = await opened.staged(list_file("7", "1001", "1002", "1003"))
     response = await opened.get(location)
     assert (response.status, "Restore the zeros" in await response.text()) == (422, True)
     assert (await opened.post(f"{location}/zeros", {"restore": "1"})).status == 303
@@ -363,8 +353,7 @@ async def test_a_list_that_would_shrink_by_more_than_half_is_asked_about(
     browser: NewBrowser, listed: Callable[..., Any]
 ) -> None:
     opened = await browser("org")
-    await opened.get("/upload")
-    location = (await opened.upload(list_file("1000"), "organizer:olive")).headers["Location"]
+    location = await opened.staged(list_file("1000"))
     response = await confirm(opened, location)
     assert response.status == 422
     assert "shrink to less than half" in await response.text()
@@ -377,8 +366,7 @@ async def test_a_list_that_was_changed_after_the_preview_is_shown_once_more(
     browser: NewBrowser, listed: Callable[..., Any], store: Store, keyring: Keyring
 ) -> None:
     opened = await browser("org")
-    await opened.get("/upload")
-    location = (await opened.upload(list_file("1000", "1001"), "organizer:olive")).headers["Location"]
+    location = await opened.staged(list_file("1000", "1001"))
     page = await (await opened.get(location)).text()
     await publish(store, keyring, OLIVE, [entry("7777"), entry("1000")], by="test", source="import")
     found = re.search(r'name="compared" value="([^"]*)"', page)
@@ -388,11 +376,32 @@ async def test_a_list_that_was_changed_after_the_preview_is_shown_once_more(
     assert "7777" in await listed()
 
 
+@pytest.mark.parametrize("number", ["9" * 5000, "-1", "x", "\u0663"])
+async def test_numbers_that_are_none_break_nothing(browser: NewBrowser, number: str) -> None:
+    """Python refuses to read 5,000 digits, and reads other digits than ours."""
+    opened = await browser("org")
+    for path in (f"/lists/organizer/olive/entries/1/{number}", f"/lists/organizer/olive/entries/{number}/0"):
+        assert (await opened.get(path)).status == 404, path
+    await opened.get("/lists/organizer/olive")
+    ticked = {"action": "delete", "revision": "1", "at": number}
+    assert (await opened.post("/lists/organizer/olive/entries", ticked)).status == 303
+    assert "Tick at least one person first." in await (await opened.get("/lists/organizer/olive")).text()
+    for path in (f"/lists/organizer/olive?page={number}", f"/lists/organizer/olive/history/1?with={number}"):
+        assert (await opened.get(path)).status == 200, path
+    assert (await (await browser("sup")).get(f"/audit?page={number}")).status == 200
+
+
+@pytest.mark.parametrize("compared", ["", "{", "[]", "null"])
+async def test_nothing_is_confirmed_that_was_not_looked_at(browser: NewBrowser, compared: str) -> None:
+    opened = await browser("org")
+    location = await opened.staged(list_file("1000", "1001"))
+    assert (await opened.post(location, {"compared": compared})).status == 409
+
+
 async def test_one_file_goes_to_several_lists_at_once(browser: NewBrowser, listed: Callable[..., Any]) -> None:
     opened = await browser("sup")
-    await opened.get("/upload")
     owners = ("company:one", "authorization_code:11", "authorization_code:12")
-    location = (await opened.upload(list_file("5555"), *owners)).headers["Location"]
+    location = await opened.staged(list_file("5555"), *owners)
     assert (await confirm(opened, location)).status == 303
     for level, name in ((Level.COMPANY, "one"), (Level.AUTHORIZATION_CODE, "11"), (Level.AUTHORIZATION_CODE, "12")):
         assert set(await listed(Owner(level, name))) == {"5555"}
@@ -400,7 +409,6 @@ async def test_one_file_goes_to_several_lists_at_once(browser: NewBrowser, liste
 
 async def test_without_owner_file_or_consent_nothing_is_taken(browser: NewBrowser, store: Store) -> None:
     opened = await browser("sup")
-    await opened.get("/upload")
     for response, told in (
         (await opened.upload(list_file("1"), policy=True), "Choose whose list it is."),
         (await opened.upload(list_file("1"), "company:one", policy=False), "Agree to the privacy policy."),
@@ -412,7 +420,6 @@ async def test_without_owner_file_or_consent_nothing_is_taken(browser: NewBrowse
 
 async def test_a_file_that_is_too_large_is_not_even_read(browser: NewBrowser) -> None:
     opened = await browser("org")
-    await opened.get("/upload")
     for size in (1_000_100, 3_000_000):
         response = await opened.upload(b"x" * size, "organizer:olive")
         assert response.status == 413
@@ -423,8 +430,7 @@ async def test_an_upload_is_its_owners_alone_and_can_be_cancelled(
     browser: NewBrowser, listed: Callable[..., Any]
 ) -> None:
     opened, other = await browser("org"), await browser("sup")
-    await opened.get("/upload")
-    location = (await opened.upload(list_file("5555"), "organizer:olive")).headers["Location"]
+    location = await opened.staged(list_file("5555"))
     assert (await other.get(location)).status == 404
     assert (await opened.post(location, {"cancel": "1"})).status == 303
     assert (await opened.get(location)).status == 404

@@ -96,9 +96,9 @@ async def test_what_a_user_chooses_weighs_more(browser: NewBrowser, language: st
     await opened.get("/upload")
     from tests.unit.admin.conftest import list_file
 
-    location = (await opened.upload(list_file("1000", "1001", "1002"), "organizer:olive")).headers["Location"]
+    location = await opened.staged(list_file("1000", "1001", "1002"))
     assert told in await (await opened.get(location)).text()
-    location = (await opened.upload(list_file("1"), "organizer:olive")).headers["Location"]
+    location = await opened.staged(list_file("1"))
     page = await (await opened.get(location)).text()
     assert "is too short" not in page
     assert {"fr": "trop court", "de": "zu kurz", "ja": "短すぎます"}[language] in page
