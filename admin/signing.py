@@ -109,8 +109,7 @@ class Signing:
 
     async def key_in_use(self) -> str:
         """The ID of the key that new secrets are sealed under."""
-        async with self._store.writing() as writing:
-            return await writing.key_in_use() or self._keyring.current
+        return await self._store.key_in_use() or self._keyring.current
 
     # One-time links
 

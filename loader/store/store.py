@@ -133,6 +133,11 @@ class Store:
         found = [conference async for conference in self.conferences(ids=[row.id for row in rows])]
         return found[0] if found else None
 
+    async def key_in_use(self) -> str | None:
+        """The ID of the key that new revisions are encrypted under; None before any."""
+        rows = await self.all(select(t.key_in_use.c.key_id))
+        return str(rows[0].key_id) if rows else None
+
     async def switches(self) -> list[Switch]:
         rows = await self.all(select(t.switch).order_by(t.switch.c.id))
         return [Switch(row.id, row.token_hash, row.created_at) for row in rows]

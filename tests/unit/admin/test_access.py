@@ -4,6 +4,7 @@ import pytest
 
 from admin.access import MATRIX, Action, Scope
 from loader.model import Role
+from loader.store import Desk, Store
 from tests.unit.admin.conftest import NewBrowser, list_file
 
 OLIVES_PIN = "271" + "828"
@@ -189,3 +190,22 @@ async def test_what_breaks_inside_is_a_page_too_and_tells_nothing(
     for answer in (response, bare):
         assert answer.headers["Server"] == "Rollcall"
         assert "Content-Security-Policy" in answer.headers
+
+
+async def test_who_is_removed_is_signed_out_and_leaves_only_what_he_did(browser: NewBrowser, store: Store) -> None:
+    """With an upload under way, a consent and a session; nobody removes himself or a user of another company."""
+    olive, sup = await browser("org"), await browser("sup")
+    location = await olive.staged(list_file("1000", "1001"))
+    assert (await sup.post("/companies/one/user/sup", {"delete": "1"})).status == 404
+    assert (await sup.post("/companies/two/user/sup2", {"delete": "1"})).status == 404
+    await sup.get("/companies/one/user/org")
+    assert (await sup.post("/companies/one/user/org", {"delete": "1"})).headers["Location"] == "/companies/one"
+    page = await (await sup.get("/companies/one")).text()
+    assert "/companies/one/user/org" not in page
+    assert "/companies/one/user/adm" in page
+    assert (await olive.get(location)).headers["Location"].startswith("/signin")
+    assert (await (await browser()).sign_in("org")).status == 403
+    _, done = await Desk(store).audit(user_id="sup")
+    assert done[0].action == "user_removed"
+    _, before = await Desk(store).audit(user_id="org")
+    assert before
