@@ -13,7 +13,7 @@ import aiosmtplib
 import structlog
 
 from loader.errors import RollcallError, SettingsError
-from loader.settings import Mail
+from loader.sections import Mail
 
 log = structlog.get_logger(__name__)
 

@@ -14,7 +14,7 @@ from joserfc.jwk import KeySet
 
 from admin.mail import read_secret
 from loader.errors import RollcallError
-from loader.settings import Oidc
+from loader.sections import Oidc
 
 
 class OidcError(RollcallError):

@@ -17,6 +17,8 @@ from aiohttp import web
 from daemon.doors.http import DOOR, HttpDoor
 from daemon.doors.http_server import HttpServer
 from daemon.doors.openapi import document
+from daemon.doors.opening import enabled, opened
+from daemon.doors.surroundings import Surroundings
 from daemon.health import Health
 from daemon.live import Live
 from daemon.metrics import Metrics
@@ -25,7 +27,6 @@ from daemon.ops import Operations
 from daemon.presence import Presence
 from daemon.reload import Follower
 from daemon.rereading import needing_restart
-from daemon.verify import Verifier
 from loader.errors import DatabaseUnavailable, KeyFileError, SettingsError
 from loader.keyring import Keyring
 from loader.logs import configure_logs
@@ -68,14 +69,16 @@ class Daemon:
             loop.add_signal_handler(number, stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._read_again)
         settings, refusals = self._settings.daemon, self._metrics.refusals
-        verifier = Verifier(self._live, self._metrics.tally(DOOR))
-        http = HttpDoor(self._live, verifier, document(self._version))
+        surroundings = Surroundings(
+            self._live, self._metrics, lambda: self._keyring, lambda: self._settings.daemon.drain_timeout
+        )
+        http = HttpDoor(self._live, surroundings.verifier(DOOR), document(self._version))
         door = HttpServer(
             http.gets,
             refusals(DOOR),
             posts=http.posts,
             at_once=settings.at_once,
-            drain_timeout=lambda: self._settings.daemon.drain_timeout,
+            drain_timeout=surroundings.drain_timeout,
         )
         operations = HttpServer(
             Operations(self._health, self._metrics.registry).gets,
@@ -87,6 +90,7 @@ class Daemon:
                 web.ServerRunner(operations), "daemon.ops_port", settings.ops_host, settings.ops_port
             ) as ops_port,
             listening(web.ServerRunner(door), "daemon.port", settings.host, settings.port, backlog=_BACKLOG) as port,
+            opened(enabled(self._settings.doors, surroundings)),
         ):
             log.info("listening", host=settings.host, port=port, ops_port=ops_port, version=self._version)
             following = asyncio.create_task(self._follow(f"{socket.gethostname()}:{port}"))

@@ -37,6 +37,18 @@ class Metrics:
             ["door", "status"],
             registry=registry,
         )
+        self._dropped = Counter(
+            "rollcall_questions_dropped",
+            "Questions over other protocols that got no answer or were broken off, by why.",
+            ["door", "why"],
+            registry=registry,
+        )
+        self._call_events = Counter(
+            "rollcall_call_events",
+            "Calls that switches said were joined or left.",
+            ["door", "event"],
+            registry=registry,
+        )
         self.index_entries = Gauge("rollcall_index_entries", "Entries of all lists in force.", registry=registry)
         self.index_lists = Gauge("rollcall_index_lists", "Lists in force.", registry=registry)
         self.index_conferences = Gauge("rollcall_index_conferences", "Conferences in force.", registry=registry)
@@ -81,6 +93,23 @@ class Metrics:
 
         def count(status: int) -> None:
             self._refused.labels(door, str(status)).inc()
+
+        return count
+
+    def dropped(self, door: str) -> Callable[[str], None]:
+        """What counts the questions that one door, other than over HTTP, does not answer, by why."""
+
+        def count(why: str) -> None:
+            self._dropped.labels(door, why).inc()
+
+        return count
+
+    def call_events(self, door: str) -> Callable[[str], None]:
+        """What counts the calls that one door was told were `joined` or `left`."""
+        events = {event: self._call_events.labels(door, event) for event in ("joined", "left")}
+
+        def count(event: str) -> None:
+            events[event].inc()
 
         return count
 

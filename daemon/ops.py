@@ -31,12 +31,12 @@ class Operations:
         """What answers this path."""
         return {"/metrics": self._metrics, "/healthz": self._up, "/readyz": self._ready}.get(path)
 
-    def _up(self, _headers: Headers) -> Reply:
+    def _up(self, _target: str, _headers: Headers) -> Reply:
         return _UP
 
-    def _ready(self, _headers: Headers) -> Reply:
+    def _ready(self, _target: str, _headers: Headers) -> Reply:
         readiness = self._health.readiness(time.monotonic())
         return Reply(_READINESS_HEAD[readiness.ready], msgspec.json.encode(readiness))
 
-    def _metrics(self, _headers: Headers) -> Reply:
+    def _metrics(self, _target: str, _headers: Headers) -> Reply:
         return Reply(_METRICS_HEAD, generate_latest(self._registry))

@@ -29,9 +29,14 @@ def needing_restart(old: Settings, new: Settings) -> list[str]:
 
 
 def _flat(settings: Settings) -> dict[str, object]:
-    return {
-        f"{section}.{name}": value
-        for section in settings.__struct_fields__
-        if section not in _OTHERS
-        for name, value in msgspec.structs.asdict(getattr(settings, section)).items()
-    }
+    flat: dict[str, object] = {}
+    for section, values in msgspec.to_builtins(settings).items():
+        if section not in _OTHERS:
+            flat |= _named(section, values)
+    return flat
+
+
+def _named(name: str, value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        return {name: value}
+    return {inner: told for key, one in value.items() for inner, told in _named(f"{name}.{key}", one).items()}

@@ -29,7 +29,11 @@ Serve: TypeAlias = Callable[[Settings, Callable[[], Settings]], Coroutine[Any, A
 
 
 class PortError(RollcallError):
-    """An address that a service is to listen on cannot be had."""
+    """An address that a service is to listen on cannot be had. `setting` is how the port is called in the settings."""
+
+    def __init__(self, setting: str, host: str, port: int, error: OSError) -> None:
+        why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror or error}"
+        super().__init__(f"{setting}: port {port} on {host} {why}")
 
 
 def run_service(name: str, serve: Serve, argv: Sequence[str] | None, *, description: str, epilog: str) -> int:
@@ -70,8 +74,7 @@ async def listening(
         try:
             await web.TCPSite(runner, host, port, backlog=backlog).start()
         except OSError as error:
-            why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror or error}"
-            raise PortError(f"{setting}: port {port} on {host} {why}") from None
+            raise PortError(setting, host, port, error) from None
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from functools import partial
 from time import perf_counter
@@ -10,6 +9,7 @@ from typing import Final
 
 from aiohttp import hdrs
 
+from daemon.doors.authorization import authorize, not_loaded
 from daemon.doors.http_answer import as_json, as_text, conference_as_json
 from daemon.doors.http_question import READERS
 from daemon.doors.http_reply import Get, Headers, Post, Reply, head, problem_reply
@@ -48,15 +48,15 @@ class HttpDoor:
         passcode = path.removeprefix(_CONFERENCES)
         return None if passcode in ("", path) or "/" in passcode else partial(self._conference, passcode)
 
-    def _verify_json(self, headers: Headers, body: bytes) -> Reply:
+    def _verify_json(self, _target: str, headers: Headers, body: bytes) -> Reply:
         return Reply(_JSON_HEAD, as_json(self._verified(headers, body)))
 
-    def _verify_text(self, headers: Headers, body: bytes) -> Reply:
+    def _verify_text(self, _target: str, headers: Headers, body: bytes) -> Reply:
         return Reply(_TEXT_HEAD, as_text(self._verified(headers, body)))
 
     def _verified(self, headers: Headers, body: bytes) -> Verification:
         begun = perf_counter()
-        self._authorize(headers)
+        authorize(self._live, headers)
         media_type = headers.get(hdrs.CONTENT_TYPE, "")
         read = READERS.get(media_type) or READERS.get(media_type.partition(";")[0].strip().lower())
         if read is None:
@@ -65,39 +65,23 @@ class HttpDoor:
             raise Problem(415, "The body must not be compressed.", headers={hdrs.ACCEPT_ENCODING: "identity"})
         verification = self._verify(read(body), begun)
         if verification is None:
-            raise _not_loaded()
+            raise not_loaded()
         return verification
 
-    def _openapi(self, _headers: Headers) -> Reply:
+    def _openapi(self, _target: str, _headers: Headers) -> Reply:
         return self._description
 
-    def _conference(self, passcode: str, headers: Headers) -> Reply:
-        self._authorize(headers)
+    def _conference(self, passcode: str, _target: str, headers: Headers) -> Reply:
+        authorize(self._live, headers)
         index = self._live.index
         if index is None:
-            raise _not_loaded()
+            raise not_loaded()
         conference = index.conferences.get(passcode)
         if conference is None:
             raise Problem(404, "There is no conference with this passcode.")
         return Reply(_JSON_HEAD, conference_as_json(conference))
 
-    def _authorize(self, headers: Headers) -> None:
-        switches = self._live.switches
-        if switches is None:
-            raise _not_loaded()
-        scheme, _, token = headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-        # A token is random and long: looking up its hash tells nobody how near a guess was.
-        hashed = hashlib.sha256(token.strip().encode("utf-8", "surrogateescape")).digest()
-        if scheme.lower() != "bearer" or hashed not in switches:
-            raise Problem(
-                401, "The token is missing or not one of a switch.", headers={hdrs.WWW_AUTHENTICATE: "Bearer"}
-            )
-
 
 def _problem_as_text(problem: Problem) -> Reply:
     # The first word tells an error too: some dialplans cannot see a status.
     return Reply(head(problem.status, _TEXT, problem.headers), f"error|{problem.title}".encode(), problem.close)
-
-
-def _not_loaded() -> Problem:
-    return Problem(503, "The lists are not loaded yet.", headers={"Retry-After": "1"})

@@ -23,17 +23,17 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     close: bool = False
 
 
-Get: TypeAlias = Callable[[Headers], Reply]
-"""Answers a GET from its headers; raises Problem to refuse it."""
+Get: TypeAlias = Callable[[str, Headers], Reply]
+"""Answers a GET from its target, query and all, and its headers; raises Problem to refuse it."""
 
 
 class Post(NamedTuple):
-    """An address whose answers need no more than the headers and the body of a POST.
+    """An address whose answers need no more than the target (query and all), the headers and the body of a POST.
 
     `answer` raises Problem to refuse; `refusal` renders a problem.
     """
 
-    answer: Callable[[Headers, bytes], Reply]
+    answer: Callable[[str, Headers, bytes], Reply]
     refusal: Callable[[Problem], Reply]
 
 

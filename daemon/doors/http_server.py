@@ -50,7 +50,7 @@ class HttpServer(web.Server):
     """Answers every request, malformed ones too, with what `gets` and `posts` say or with a problem; never with a 500.
 
     `gets` finds what answers a path, if anything; `posts` are by path. `at_once` allows the first of the two ways.
-    `drain_timeout` tells at the end how many seconds what is under way may still take.
+    A body may have `max_body` bytes. `drain_timeout` tells at the end how many seconds what is under way may still take.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class HttpServer(web.Server):
         *,
         posts: Mapping[str, Post] = MappingProxyType({}),
         at_once: bool = True,
+        max_body: int = MAX_BODY,
         drain_timeout: Callable[[], float],
     ) -> None:
         # A body is read as it was sent: what is compressed could unpack to anything.
@@ -67,6 +68,7 @@ class HttpServer(web.Server):
         self._gets = gets
         self._posts = posts
         self._at_once = posts if at_once else {}
+        self.max_body = max_body
         self._refused = refused
         self._drain_timeout = drain_timeout
         self._render = Renderer().render
@@ -118,11 +120,11 @@ class HttpServer(web.Server):
             or message.upgrade
             or hdrs.EXPECT in message.headers
             or not payload.is_eof()
-            or payload.total_bytes > MAX_BODY
+            or payload.total_bytes > self.max_body
             or self._draining
         ):
             return False
-        reply = self.answer_post(post, message.headers, payload.read_nowait())
+        reply = self.answer_post(post, message.path, message.headers, payload.read_nowait())
         # Answers to what came together leave together: one wakes the other side up, the others find it awake.
         if not self._outbox:
             self._loop.call_soon(self.send_answers)
@@ -138,10 +140,10 @@ class HttpServer(web.Server):
                 if close:
                     connection.force_close()
 
-    def answer_post(self, post: Post, headers: Headers, body: bytes) -> Reply:
+    def answer_post(self, post: Post, target: str, headers: Headers, body: bytes) -> Reply:
         """The answer of an address, whatever happens in it."""
         try:
-            return post.answer(headers, body)
+            return post.answer(target, headers, body)
         except Problem as problem:
             return self.refuse(problem, post.refusal)
         except Exception as error:  # noqa: BLE001 - whatever it is, the switch gets an answer
@@ -169,12 +171,13 @@ class HttpServer(web.Server):
             _require_known_expectation(request)
             if post is not None:
                 _require(request, hdrs.METH_POST)
-                return self.answer_post(post, request.headers, await _read_body(request))
+                body = await _read_body(request, self.max_body)
+                return self.answer_post(post, request.raw_path, request.headers, body)
             get = self._gets(request.path)
             if get is None:
                 raise Problem(404, "There is no such address.")
             _require(request, hdrs.METH_GET, hdrs.METH_HEAD)
-            return get(request.headers)
+            return get(request.raw_path, request.headers)
         except Problem as problem:
             return self.refuse(problem, refusal)
         except ConnectionError:
@@ -319,13 +322,13 @@ def _require_known_expectation(request: web.BaseRequest) -> None:
         raise Problem(417, f"Only {_CONTINUE} can be expected.", close=True)
 
 
-async def _read_body(request: web.BaseRequest) -> bytes:
-    """The whole body, up to MAX_BODY bytes, chunked or not. Raises Problem, ConnectionError."""
+async def _read_body(request: web.BaseRequest, max_body: int) -> bytes:
+    """The whole body, up to so many bytes, chunked or not. Raises Problem, ConnectionError."""
     content, connection = request.content, cast("_Connection", request.protocol)
-    if content.is_eof() and content.total_bytes <= MAX_BODY and not connection.body_is_broken:
+    if content.is_eof() and content.total_bytes <= max_body and not connection.body_is_broken:
         return content.read_nowait()
-    if (request.content_length or 0) > MAX_BODY:
-        raise _too_large()
+    if (request.content_length or 0) > max_body:
+        raise _too_large(max_body)
     if hdrs.EXPECT in request.headers and request.version >= HttpVersion11 and request.transport is not None:
         # Only now: who is refused need not send a body.
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -334,8 +337,8 @@ async def _read_body(request: web.BaseRequest) -> bytes:
         async with asyncio.timeout(BODY_TIMEOUT):
             while chunk := await content.readany():
                 received += chunk
-                if len(received) > MAX_BODY:
-                    raise _too_large()
+                if len(received) > max_body:
+                    raise _too_large(max_body)
     except TimeoutError:
         raise Problem(408, f"The body did not come within {BODY_TIMEOUT:g} seconds.", close=True) from None
     except (web.RequestPayloadError, HttpProcessingError):
@@ -345,8 +348,8 @@ async def _read_body(request: web.BaseRequest) -> bytes:
     return bytes(received)
 
 
-def _too_large() -> Problem:
-    return Problem(413, f"The body has more than {MAX_BODY} bytes.", close=True)
+def _too_large(max_body: int) -> Problem:
+    return Problem(413, f"The body has more than {max_body} bytes.", close=True)
 
 
 def _broken() -> Problem:

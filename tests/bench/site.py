@@ -18,7 +18,8 @@ from admin.app import make_app
 from admin.signing import Signing
 from loader.keyring import Keyring
 from loader.listfile import export_csv
-from loader.settings import Admin, Mail, Settings
+from loader.sections import Admin, Mail
+from loader.settings import Settings
 from loader.store import People, open_store
 from tests.bench.data import people
 from tests.bench.figures import Figure

@@ -21,7 +21,8 @@ from loader.keyring import Keyring
 from loader.listfile import columns
 from loader.model import Entry, Level, Owner, Pin
 from loader.publish import publish
-from loader.settings import Admin, Mail, Settings
+from loader.sections import Admin, Mail
+from loader.settings import Settings
 from loader.store import People, Store, migrate, open_store
 
 PASSWORD = "a long enough password"

@@ -13,7 +13,7 @@ from aiosmtpd.controller import Controller
 
 from admin.mail import Mailer
 from loader.errors import SettingsError
-from loader.settings import Mail
+from loader.sections import Mail
 
 
 class Inbox:

@@ -15,7 +15,8 @@ from joserfc.jwk import RSAKey
 
 from admin.app import make_app
 from loader.keyring import Keyring
-from loader.settings import Admin, Oidc, Settings
+from loader.sections import Admin, Oidc
+from loader.settings import Settings
 from loader.store import Store
 from tests.unit.admin.conftest import Browser, fast_signing
 

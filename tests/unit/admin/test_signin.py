@@ -18,7 +18,8 @@ from admin.pages.signin import is_local
 from admin.signing import matching_step, password_problem
 from loader.keyring import Keyring
 from loader.model import Role, User
-from loader.settings import Admin, Settings
+from loader.sections import Admin
+from loader.settings import Settings
 from loader.store import People, Store
 from tests.unit.admin.conftest import PASSWORD, Browser, NewBrowser, fast_signing
 

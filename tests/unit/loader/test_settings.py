@@ -1,6 +1,9 @@
 """Settings: strict, all problems at once, each with its place."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -116,12 +119,23 @@ def test_the_production_file_shows_every_setting() -> None:
     """Each setting stands in configs/production.toml, with its default unless an installation needs another."""
     settings = load_settings(_PRODUCTION, {})
     text = _PRODUCTION.read_text()
-    others = {"url", "file", "format", "behind_proxy", "host", "user", "password_file"}
-    for section in msgspec.structs.fields(Settings):
-        assert f"\n[{section.name}]\n" in text
-        default, told = getattr(Settings(), section.name), getattr(settings, section.name)
+    others = {"url", "file", "format", "behind_proxy", "host", "user"}
+    for name, default, told in sections(Settings(), settings):
+        table = text.partition(f"\n[{name}]\n")[2].partition("\n[")[0]
         for field in msgspec.structs.fields(default):
-            assert f"\n{field.name} = " in text
-            if field.name not in others:
-                assert getattr(told, field.name) == getattr(default, field.name)
+            value = getattr(default, field.name)
+            if isinstance(value, msgspec.Struct):
+                continue
+            assert re.search(rf"^{field.name} = ", table, re.MULTILINE), f"{name}.{field.name}"
+            if field.name not in others and not field.name.endswith("_file"):
+                assert getattr(told, field.name) == value
     assert settings.logs.format == "json"
+
+
+def sections(default: msgspec.Struct, told: msgspec.Struct, at: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """All tables with their names, as they are by default and as they are told."""
+    for field in msgspec.structs.fields(default):
+        one, other = getattr(default, field.name), getattr(told, field.name)
+        if isinstance(one, msgspec.Struct):
+            yield f"{at}{field.name}", one, other
+            yield from sections(one, other, f"{at}{field.name}.")

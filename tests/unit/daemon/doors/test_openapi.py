@@ -142,7 +142,8 @@ def test_an_answer_of_another_form_would_be_noticed(status: int, media_type: str
 
 def test_every_status_that_the_door_refuses_with_is_described() -> None:
     told = {int(status) for _, _, operation in operations() for status in operation["responses"]}
-    assert told == TITLES.keys() | {200}
+    by_signature = {403}  # of webhooks, which have a port of their own
+    assert told == TITLES.keys() - by_signature | {200}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,39 @@
+"""The front doors beside HTTP that the settings open."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import TypeAlias
+
+import structlog
+
+from daemon.doors.surroundings import Surroundings
+from loader.door_sections import Doors
+
+log = structlog.get_logger(__name__)
+
+OpenDoor: TypeAlias = AbstractAsyncContextManager[int]
+"""A door that is open, and its port; at the end it finishes what is under way."""
+
+
+def enabled(settings: Doors, surroundings: Surroundings) -> Iterator[tuple[str, OpenDoor]]:
+    """The doors that the settings open, by their names in metrics and settings."""
+    del settings, surroundings
+    yield from ()
+
+
+@asynccontextmanager
+async def opened(doors: Iterable[tuple[str, OpenDoor]]) -> AsyncGenerator[None]:
+    """Open them all; at the end shut them at the same time, so that they drain together. Raises PortError."""
+    stacks: list[AsyncExitStack] = []
+    try:
+        for name, door in doors:
+            stack = AsyncExitStack()
+            port = await stack.enter_async_context(door)
+            stacks.append(stack)
+            log.info("door_opened", door=name, port=port)
+        yield
+    finally:
+        await asyncio.gather(*(stack.aclose() for stack in stacks))

@@ -1,0 +1,106 @@
+"""What can be set: one class a section of the settings, each field with its default, its unit and its limits."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+"""A TCP or UDP port; 0 lets the system choose one (for tests)."""
+
+Seconds = Annotated[float, Meta(ge=0, le=86400)]
+Text = Annotated[str, Meta(min_length=1)]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One table of the file."""
+
+
+class Database(Section, frozen=True):
+    url: Text = "sqlite:///var/rollcall.db"
+    """`sqlite:///relative/path`, `sqlite:////absolute/path`."""
+
+
+class Key(Section, frozen=True):
+    file: Text = "var/rollcall.key"
+    """The file with the keys that lists are encrypted under; never in the database, never in its backup."""
+
+
+class Daemon(Section, frozen=True):
+    host: Text = "127.0.0.1"
+    port: Port = 8470
+    ops_host: Text = "127.0.0.1"
+    ops_port: Port = 9470
+    poll_interval: Annotated[float, Meta(ge=0.01, le=0.5)] = 0.1
+    """Seconds between two looks at the feed of changes."""
+    stale_after: Annotated[float, Meta(gt=0, le=3600)] = 5.0
+    """Seconds without a successful look at the feed after which `/readyz` says so."""
+    drain_timeout: Seconds = 10.0
+    """Seconds that requests under way have to finish after SIGTERM."""
+    at_once: bool = True
+    """Whether plain questions are answered where they are parsed; off, each waits for its connection's task."""
+
+
+class Admin(Section, frozen=True):
+    host: Text = "127.0.0.1"
+    port: Port = 8471
+    ops_host: Text = "127.0.0.1"
+    ops_port: Port = 9471
+    url: str = ""
+    """Where browsers find the site; `http://<host>:<port>` if empty. With `https` cookies are sent over nothing else."""
+    behind_proxy: bool = False
+    """Whether a proxy of your own stands in front, whose last `X-Forwarded-For` address is believed."""
+    time_zone: Text = "UTC"
+    """In which times are shown, such as `Europe/Paris`."""
+    idle_timeout: Annotated[float, Meta(ge=60, le=86400)] = 1800.0
+    """Seconds without a click after which one is signed out."""
+    session_timeout: Annotated[float, Meta(ge=60, le=604800)] = 43200.0
+    """Seconds after signing in after which one is signed out, clicks or not."""
+    second_factor: bool = True
+    """Whether super-administrators and operators must have a second factor."""
+    privacy_policy: Text = "1"
+    """The version of the privacy policy that is agreed to with each upload."""
+
+    @property
+    def address(self) -> str:
+        """Where browsers find the site, without a slash at the end."""
+        return self.url.rstrip("/") or f"http://{self.host}:{self.port}"
+
+
+class Mail(Section, frozen=True):
+    host: str = ""
+    """The SMTP server; without one, mail is written to files in `outbox`."""
+    port: Port = 587
+    tls: Literal["starttls", "tls", "none"] = "starttls"
+    user: str = ""
+    password_file: str = ""
+    sender: Text = "rollcall@example.com"
+    outbox: Text = "var/outbox"
+    show: bool = False
+    """Whether mail that is written to a file is shown in the log too, one-time links and all. For a demo."""
+    timeout: Annotated[float, Meta(gt=0, le=120)] = 20.0
+
+
+class Oidc(Section, frozen=True):
+    """Sign-in by OpenID Connect. Without an issuer there is none."""
+
+    issuer: str = ""
+    client_id: str = ""
+    client_secret_file: str = ""
+    claim: Text = "preferred_username"
+    """The claim of the ID token that names the user of Rollcall."""
+    label: Text = "OpenID Connect"
+    """What the button says."""
+
+
+class Lists(Section, frozen=True):
+    guessable_share: Annotated[float, Meta(gt=0, le=1)] = 0.001
+    """The chance of one random guess above which a list is warned of."""
+
+
+class Logs(Section, frozen=True):
+    format: Literal["auto", "json", "text"] = "auto"
+    """`auto`: readable on a terminal, JSON elsewhere."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
