@@ -16,6 +16,8 @@ from loader.settings import Settings, load_settings
         ("DAEMON__POLL_INTERVAL", "0.2", []),
         ("DAEMON__STALE_AFTER", "7", []),
         ("DAEMON__DRAIN_TIMEOUT", "7", []),
+        ("DOORS__FASTAGI__ENABLED", "true", ["doors.fastagi.enabled"]),
+        ("DOORS__TWIML__PROMPTS__PIN", "Your PIN?", ["doors.twiml.prompts.pin"]),
         ("KEY__FILE", "other.key", []),
         ("LOGS__LEVEL", "debug", []),
         ("ADMIN__PORT", "1", []),

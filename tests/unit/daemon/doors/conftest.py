@@ -38,6 +38,10 @@ def entry(pin: str, first_name: str = "Mike", *, active: bool = True) -> Entry:
 
 @pytest.fixture
 def index() -> Index:
+    return some_lists()
+
+
+def some_lists() -> Index:
     """A conference that wants a PIN, one that wants none, and lists at two levels."""
     return EMPTY.changed(
         conferences=[
