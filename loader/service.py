@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import argparse
 import errno
+import resource
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import structlog
 import uvloop
@@ -23,6 +24,9 @@ from loader.logs import configure_logs
 from loader.settings import Settings, load_settings
 
 log = structlog.get_logger(__name__)
+
+_MOST_CONNECTIONS: Final = 1 << 20
+"""Files, and so connections, that a service may have open, as far as the system lets it."""
 
 Serve: TypeAlias = Callable[[Settings, Callable[[], Settings]], Coroutine[Any, Any, None]]
 """Serves until it is stopped: gets the settings, and what reads them again."""
@@ -50,6 +54,7 @@ def run_service(name: str, serve: Serve, argv: Sequence[str] | None, *, descript
         sys.stderr.write("".join(f"{name}: {problem}\n" for problem in error.problems))
         return 2
     configure_logs(settings.logs.format, settings.logs.level)
+    allow_many_connections()
     try:
         uvloop.run(serve(settings, lambda: load_settings(config)))
     except RollcallError as error:
@@ -59,6 +64,13 @@ def run_service(name: str, serve: Serve, argv: Sequence[str] | None, *, descript
         log.exception("cannot_run", problem=type(error).__name__)
         return 1
     return 0
+
+
+def allow_many_connections() -> None:
+    """Raise the limit of open files to what the system allows: often it begins at 1024, which is too few callers."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, _MOST_CONNECTIONS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 @asynccontextmanager

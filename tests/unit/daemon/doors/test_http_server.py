@@ -464,3 +464,15 @@ async def test_a_client_that_goes_away_in_the_middle_disturbs_nobody(
         assert (await either_way.ask(QUESTION)).json["result"] == "accepted"
     assert not logged
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_a_thousand_half_sent_questions_keep_nobody_waiting(served: Served) -> None:
+    half = QUESTION[:-1]
+    clients = [await served.client() for _ in range(1000)]
+    for at, client in enumerate(clients):
+        await client.send(half[: 1 + at % len(half)])
+    async with asyncio.timeout(1):
+        assert (await served.ask(QUESTION)).json["result"] == "accepted"
+    for at in (0, 500, 999):
+        rest = QUESTION[1 + at % len(half) :]
+        assert (await clients[at].ask_on(QUESTION, rest)).json["result"] == "accepted"
