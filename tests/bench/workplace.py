@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 _PROGRAMS: Final = Path(sys.executable).parent
 _PATIENCE: Final = 120.0
@@ -80,14 +80,15 @@ class Workplace:
         return time.perf_counter() - begun
 
     @contextmanager
-    def daemon(self) -> Iterator[Daemon]:
-        """The real daemon, ready; ended with SIGTERM."""
+    def daemon(self, **settings: str) -> Iterator[Daemon]:
+        """The real daemon, ready; ended with SIGTERM. `settings` are more of its environment."""
         ports = free_port(), free_port()
         environment = {
             **self.environment,
             "ROLLCALL_DAEMON__PORT": str(ports[0]),
             "ROLLCALL_DAEMON__OPS_PORT": str(ports[1]),
             "ROLLCALL_LOGS__FORMAT": "json",
+            **settings,
         }
         begun = time.perf_counter()
         with (self.folder / "daemon.log").open("a") as log:
@@ -139,18 +140,32 @@ class Daemon:
             time.sleep(0.02)
 
 
+class Bare(NamedTuple):
+    """A server that is measured beside the daemon."""
+
+    port: int
+    pid: int
+
+
 @contextmanager
 def bare_handler() -> Iterator[int]:
-    """The bare handler as a process; its port."""
+    """The bare handler of HTTP as a process; its port."""
+    with bare_server("tests.bench.bare") as bare:
+        yield bare.port
+
+
+@contextmanager
+def bare_server(module: str) -> Iterator[Bare]:
+    """A program that is called with a port, as a process that listens there."""
     port = free_port()
-    process = subprocess.Popen([sys.executable, "-m", "tests.bench.bare", str(port)])
+    process = subprocess.Popen([sys.executable, "-m", module, str(port)])
     try:
         deadline = time.perf_counter() + _PATIENCE
         while not _accepts(port):
             if process.poll() is not None or time.perf_counter() > deadline:
-                raise RuntimeError("the bare handler does not start")
+                raise RuntimeError(f"{module} does not start")
             time.sleep(0.01)
-        yield port
+        yield Bare(port, process.pid)
     finally:
         process.terminate()
         process.wait(30)

@@ -1,0 +1,238 @@
+"""The front doors, each asked as its switch asks, beside the HTTP door.
+
+The load comes from several processes, each with one question under way. Such a client takes about as long for a
+question as the daemon does, so that the rate alone would flatter: therefore the processor time that an answer costs
+the daemon is measured too.
+
+To add a door: write what asks it one question (:data:`Asker`), and give it a line in `_DOORS`.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from itertools import cycle
+from pathlib import Path
+from statistics import median, quantiles
+from time import perf_counter
+from typing import Final, NamedTuple, TypeAlias
+
+from loader.listfile import export_csv
+from tests.bench.data import people
+from tests.bench.figures import Figure
+from tests.bench.load import question
+from tests.bench.workplace import Workplace, bare_server, free_port
+
+_CLIENTS: Final = 4
+_QUESTIONS: Final = 1000
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+Asker: TypeAlias = Callable[[str], None]
+"""Asks whether this PIN is valid, and waits for the whole answer. Raises RuntimeError unless it is accepted."""
+MakeAsker: TypeAlias = Callable[[int, Workplace], Asker]
+"""Makes what asks at this port; called in the process that is to ask."""
+
+
+class Door(NamedTuple):
+    """A door to be measured: its name in the settings, what else must be set for it, and what asks it.
+
+    `beside` is the program that it is compared with, called with a port and asked by the same client.
+    """
+
+    name: str
+    asker: MakeAsker
+    settings: Callable[[Workplace], Mapping[str, str]] = lambda _: {}
+    beside: str | None = None
+    goal: float | None = None
+
+
+class Load(NamedTuple):
+    """Answers a second, the seconds that half of them and 99 % took at most, and the server's seconds for one."""
+
+    per_second: float
+    p50: float
+    p99: float
+    processor: float
+
+
+def run(*, rounds: int = 5, seconds: float = 2.0, entries: int = 8_000) -> list[Figure]:
+    """Each door beside what it is compared with and beside HTTP, in turn, round by round; figures are medians."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        workplace = Workplace(Path(folder))
+        listed = list(people(entries))
+        file = Path(folder) / "list.csv"
+        file.write_bytes(export_csv(listed))
+        workplace.rollcall("import", str(file), "--organizer", "ann")
+        pins = [entry.pin for entry in listed[:_QUESTIONS]]
+        ports = {door.name: free_port() for door in _DOORS}
+        settings = {name: value for door in _DOORS for name, value in _opened(door, ports[door.name], workplace)}
+        daemon = stack.enter_context(workplace.daemon(**settings))
+        measured: dict[str, tuple[MakeAsker, int, int]] = {
+            "HTTP, kept alive": (http_kept_alive, daemon.port, daemon.pid),
+            "HTTP, a connection each": (http, daemon.port, daemon.pid),
+        }
+        for door in _DOORS:
+            measured[door.name] = (door.asker, ports[door.name], daemon.pid)
+            if door.beside is not None:
+                bare = stack.enter_context(bare_server(door.beside))
+                measured[_bare(door)] = (door.asker, bare.port, bare.pid)
+        loads: dict[str, list[Load]] = {name: [] for name in measured}
+        for _ in range(rounds):
+            for name, (asker, port, pid) in measured.items():
+                loads[name].append(_load(partial(asker, port, workplace), pid, pins, seconds))
+        accepted = [daemon.metric(f'rollcall_verifications_total{{door="{d.name}",result="accepted"}}') for d in _DOORS]
+        if not all(accepted):
+            raise RuntimeError("a door was not asked")
+    figures = [figure for name in ("HTTP, kept alive", "HTTP, a connection each") for figure in _told(name, loads)]
+    for door in _DOORS:
+        figures += _told(door.name, loads, beside=_bare(door) if door.beside else "HTTP, a connection each")
+        if door.beside is not None:
+            figures += _shares(door, loads[door.name], loads[_bare(door)])
+    return figures
+
+
+# The figures
+
+
+def _bare(door: Door) -> str:
+    return f"{door.name}, bare"
+
+
+def _opened(door: Door, port: int, workplace: Workplace) -> Iterator[tuple[str, str]]:
+    prefix = f"ROLLCALL_DOORS__{door.name.upper()}__"
+    for key, value in {"ENABLED": "true", "PORT": str(port), **door.settings(workplace)}.items():
+        yield prefix + key, value
+
+
+def _told(name: str, loads: Mapping[str, Sequence[Load]], *, beside: str | None = None) -> Iterator[Figure]:
+    def both(what: str, unit: str, of: Callable[[Load], float]) -> Figure:
+        other = None if beside is None else median(map(of, loads[beside]))
+        return Figure(f"{name}: {what}", median(map(of, loads[name])), unit, beside=other)
+
+    yield both("answers a second", "/s", lambda load: load.per_second)
+    yield both("p50", "ms", lambda load: 1000 * load.p50)
+    yield both("p99", "ms", lambda load: 1000 * load.p99)
+    yield both("processor time an answer", "µs", lambda load: 1e6 * load.processor)
+
+
+def _shares(door: Door, ours: Sequence[Load], bare: Sequence[Load]) -> Iterator[Figure]:
+    pairs = list(zip(ours, bare, strict=True))
+    rate = median(mine.per_second / other.per_second for mine, other in pairs)
+    cost = median(other.processor / mine.processor for mine, other in pairs)
+    name = f"{door.name}: as a share of the bare server's"
+    yield Figure(f"{name}, answers a second", rate, "x", goal=door.goal, sense="at least")
+    yield Figure(f"{name}, answers a second of processor time", cost, "x", goal=door.goal, sense="at least")
+
+
+# The load
+
+
+def _load(make: Callable[[], Asker], pid: int, pins: Sequence[str], seconds: float) -> Load:
+    before = _processor_time(pid)
+    share = len(pins) // _CLIENTS
+    with multiprocessing.get_context("fork").Pool(_CLIENTS) as pool:
+        begun = perf_counter()
+        asked = pool.starmap(
+            _ask, [(make, pins[at * share : (at + 1) * share], seconds) for at in range(_CLIENTS)], chunksize=1
+        )
+        took = perf_counter() - begun
+    times = [time for some in asked for time in some]
+    return Load(
+        len(times) / took,
+        median(times),
+        quantiles(times, n=100)[98],
+        (_processor_time(pid) - before) / len(times),
+    )
+
+
+def _ask(make: Callable[[], Asker], pins: Sequence[str], seconds: float) -> list[float]:
+    ask = make()
+    times = []
+    end = perf_counter() + seconds
+    for pin in cycle(pins):
+        begun = perf_counter()
+        if begun > end:
+            break
+        ask(pin)
+        times.append(perf_counter() - begun)
+    return times
+
+
+def _processor_time(pid: int) -> float:
+    """Seconds that a process has had so far."""
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / _TICKS
+
+
+# HTTP
+
+
+def http_kept_alive(port: int, workplace: Workplace) -> Asker:
+    """On one connection."""
+    connection = connected(port)
+
+    def ask(pin: str) -> None:
+        _ask_http(connection, workplace, pin)
+
+    return ask
+
+
+def http(port: int, workplace: Workplace) -> Asker:
+    """On a new connection for each question."""
+
+    def ask(pin: str) -> None:
+        with connected(port) as connection:
+            _ask_http(connection, workplace, pin)
+
+    return ask
+
+
+def _ask_http(connection: socket.socket, workplace: Workplace, pin: str) -> None:
+    connection.sendall(question(workplace.token, workplace.passcode, pin))
+    answer = connection.recv(65536)
+    if b'"result":"accepted"' not in answer:
+        raise RuntimeError("not accepted over HTTP")
+
+
+def connected(port: int) -> socket.socket:
+    """A new connection."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=10)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+# FastAGI
+
+_ENVIRONMENT: Final = (
+    b"agi_network: yes\nagi_network_script: verify\nagi_request: agi://127.0.0.1/verify\nagi_channel: SIP/a-00000001\n"
+    b"agi_language: en\nagi_type: PJSIP\nagi_uniqueid: 1732456800.17\nagi_version: 22.10.1\nagi_callerid: +15550100\n"
+    b"agi_calleridname: Mike Doe\nagi_callingpres: 0\nagi_callingani2: 0\nagi_callington: 0\nagi_callingtns: 0\n"
+    b"agi_dnid: 100\nagi_rdnis: unknown\nagi_context: incoming\nagi_extension: 100\nagi_priority: 5\nagi_enhanced: 0.0\n"
+    b"agi_accountcode: \nagi_threadid: 139823172847360\nagi_arg_1: var:PASSCODE\nagi_arg_2: var:PIN\n\n"
+)
+
+
+def fastagi(port: int, workplace: Workplace) -> Asker:
+    """`verify`, as Asterisk asks: on a new connection each, with passcode and PIN in variables."""
+    passcode = workplace.passcode.encode()
+
+    def ask(pin: str) -> None:
+        with connected(port) as connection:
+            connection.sendall(_ENVIRONMENT)
+            fetch = connection.recv(4096)
+            values = fetch[19:-2].replace(b"${PASSCODE}", passcode).replace(b"${PIN}", pin.encode())
+            connection.sendall(b"200 result=1 (%b)\n" % values)
+            verdict = connection.recv(4096)
+            connection.sendall(b"200 result=1\n")
+            if not verdict.endswith(b',accepted"\n') or connection.recv(1):
+                raise RuntimeError("not accepted over FastAGI")
+
+    return ask
+
+
+_DOORS: Final[Sequence[Door]] = (Door("fastagi", fastagi, beside="tests.bench.bare_agi", goal=0.7),)
