@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import structlog
 
+from daemon.doors import fastagi
 from daemon.doors.surroundings import Surroundings
 from loader.door_sections import Doors
 
@@ -20,8 +21,8 @@ OpenDoor: TypeAlias = AbstractAsyncContextManager[int]
 
 def enabled(settings: Doors, surroundings: Surroundings) -> Iterator[tuple[str, OpenDoor]]:
     """The doors that the settings open, by their names in metrics and settings."""
-    del settings, surroundings
-    yield from ()
+    if settings.fastagi.enabled:
+        yield fastagi.DOOR, fastagi.serving(settings.fastagi, surroundings)
 
 
 @asynccontextmanager

@@ -1,0 +1,188 @@
+"""The words of AGI: what Asterisk sends becomes values, and commands become lines. Pure.
+
+Asterisk's source is the only specification: `setup_env`, `agi_handle_command` and `parse_args` in `res/res_agi.c`,
+`array` in `funcs/func_strings.c`, `__ast_app_separate_args` in `main/app.c`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+MAX_ENVIRONMENT: Final = 16_384
+"""Bytes of the lines that Asterisk sends first."""
+MAX_LINES: Final = 160
+"""Lines of them: Asterisk has 22 of its own and hands over at most 127 arguments."""
+MAX_LINE: Final = 4096
+"""Bytes of one line of a reply."""
+MAX_COMMAND: Final = 2047
+"""Bytes of a command, its line end included: older Asterisks take what is beyond for the next command."""
+MAX_FIELD: Final = 480
+"""Bytes that the text of one variable takes in a command; the rest of it is cut off."""
+
+_MAX_USAGE: Final = 200
+"""Lines of the usage that follows a command which Asterisk does not understand."""
+_ARGUMENT: Final = "agi_arg_"
+_LAST: Final = "agi_threadid"
+"""Only arguments come after this one."""
+_REQUIRED: Final = {
+    f"agi_{name}"
+    for name in (
+        "network request channel language type uniqueid version callerid calleridname callingpres callingani2 "
+        "callington callingtns dnid rdnis context extension priority enhanced accountcode threadid"
+    ).split()
+}
+
+
+class NotAgi(Exception):
+    """What came is not what Asterisk sends."""
+
+
+class Environment(NamedTuple):
+    """What Asterisk tells before the first command: which script, with what, and for which call."""
+
+    script: str
+    arguments: tuple[str, ...]
+    call_id: str
+    caller: str | None
+
+
+def read_environment(block: bytes) -> Environment:
+    """The environment from its lines, without the empty one that ends them. Raises NotAgi.
+
+    Asterisk sends a line end within a caller's name as it is, so that a caller can make lines up. None of those
+    before the name can be made up, as no line may stand twice; and what is behind a made-up end is noticed with the
+    first command (see :func:`fetch`).
+    """
+    lines = block.decode("utf-8", "replace").split("\n")
+    if len(lines) > MAX_LINES:
+        raise NotAgi
+    values: dict[str, str] = {}
+    arguments: list[str] = []
+    for line in lines:
+        key, parted, value = line.partition(": ")
+        if not parted or key in values:
+            raise NotAgi
+        if _LAST in values:
+            if key != f"{_ARGUMENT}{len(arguments) + 1}":
+                raise NotAgi
+            arguments.append(value)
+        elif key.startswith("agi_") and not key.startswith(_ARGUMENT):
+            values[key] = value
+        else:
+            raise NotAgi
+    if not values.keys() >= _REQUIRED or not values["agi_uniqueid"]:
+        raise NotAgi
+    caller = values["agi_callerid"]
+    return Environment(
+        values.get("agi_network_script", "").partition("?")[0].strip("/"),
+        tuple(arguments),
+        values["agi_uniqueid"],
+        None if caller in ("", "unknown") else caller,
+    )
+
+
+class Reply(NamedTuple):
+    """What Asterisk answers to a command: its code (200 is well), the result, and what stands behind it in brackets."""
+
+    code: int
+    result: str = ""
+    told: str | None = None
+
+
+_RESULT: Final = re.compile(r"200 result=(-?[0-9A-D*#]*)(?: \((.*)\))?(?: endpos=-?[0-9]+)?")
+_REFUSED: Final = re.compile(r"(5[0-9][0-9]) .*")
+
+
+class Replies:
+    """Makes replies of lines. One of several lines (520) is one reply."""
+
+    def __init__(self) -> None:
+        self._usage = 0
+
+    def read(self, line: bytes) -> Reply | None:
+        """The reply that ends with this line, which is without its line end; None if it goes on. Raises NotAgi."""
+        text = line.decode("utf-8", "replace")
+        if self._usage:
+            if text.startswith("520 "):
+                self._usage = 0
+                return Reply(520)
+            self._usage += 1
+            if self._usage > _MAX_USAGE:
+                raise NotAgi
+            return None
+        if match := _RESULT.fullmatch(text):
+            return Reply(200, match[1], match[2])
+        if match := _REFUSED.fullmatch(text):
+            return Reply(int(match[1]))
+        if text.startswith("520-"):
+            self._usage = 1
+            return None
+        raise NotAgi
+
+
+# Control characters, and what else ends a line somewhere; half a surrogate is none of UTF-8.
+_CONTROLS: Final = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0xD800, 0xE000)), " ")
+_QUOTED: Final = str.maketrans({**_CONTROLS, "\\": r"\\", '"': r"\""})
+# Each of these is escaped once for ARRAY(), and then all that is quotes or backslash for the command.
+_LISTED: Final = str.maketrans({**_CONTROLS, "\\": r"\\\\", '"': r"\\\""} | {one: rf"\\{one}" for one in ",()[]"})
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,79}", re.ASCII)
+
+
+def is_variable(name: str) -> bool:
+    """Whether this can be a variable's name in a command."""
+    return _NAME.fullmatch(name) is not None
+
+
+def fetch(mark: str, names: Sequence[str]) -> bytes:
+    """Asks for these variables all at once, in one round trip.
+
+    `mark` is to be something that nobody can guess: it parts the values, and a reply that was made up does not have it.
+    """
+    return f'GET FULL VARIABLE "{mark}{"".join(f"${{{name}}}{mark}" for name in names)}"\n'.encode()
+
+
+def fetched(mark: str, names: Sequence[str], reply: Reply) -> list[str]:
+    """The values that :func:`fetch` asked for; of a variable that is not set, the empty string. Raises NotAgi."""
+    before, *values = (reply.told or "").split(mark)
+    if before or len(values) != len(names) + 1 or values.pop():
+        raise NotAgi
+    return values
+
+
+def assign(values: Mapping[str, str]) -> bytes:
+    """Sets all these variables in their order, by one command, so that all are set or none.
+
+    A value can hold anything: control characters become spaces, and what is too long is cut off.
+    """
+    listed = ",".join(map(_listed, values.values()))
+    return f'SET VARIABLE ARRAY({",".join(values)}) "{listed}"\n'.encode()
+
+
+def get_data(sound: str, *, seconds: float, digits: int) -> bytes:
+    """Plays a sound (or none) and listens for digits up to a `#`, with so many seconds for each."""
+    return f"GET DATA {_quoted(sound)} {max(1, round(seconds * 1000))} {digits}\n".encode()
+
+
+def stream_file(sound: str, escape_digits: str = "") -> bytes:
+    """Plays a sound; one of these digits ends it, and is told. Other keys are forgotten."""
+    return f"STREAM FILE {_quoted(sound)} {_quoted(escape_digits)}\n".encode()
+
+
+def _quoted(text: str) -> str:
+    return f'"{text.translate(_QUOTED)}"'
+
+
+def _listed(text: str) -> str:
+    listed = text.translate(_LISTED)
+    if len(listed.encode()) <= MAX_FIELD:
+        return listed
+    fitting, left = [], MAX_FIELD
+    for character in text:
+        one = character.translate(_LISTED)
+        left -= len(one.encode())
+        if left < 0:
+            break
+        fitting.append(one)
+    return "".join(fitting)

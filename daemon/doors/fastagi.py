@@ -1,0 +1,275 @@
+"""The FastAGI door: Asterisk connects for each script that a dialplan calls, sends what call it is, and is told what to do.
+
+The protocol has neither passwords nor time limits. So only certain networks are answered, everything that is waited
+for has a limit, and every connection is closed here: Asterisk would wait for ever, the caller with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from time import perf_counter
+from typing import Final, TypeAlias, cast
+
+import structlog
+
+from daemon.doors.agi_protocol import MAX_ENVIRONMENT, MAX_LINE, Environment, NotAgi, Replies, read_environment
+from daemon.doors.agi_scripts import UNKNOWN_SCRIPT, Call, Command, HungUp, Script, ivr, refuse, verify
+from daemon.doors.dialogue import Prompt
+from daemon.doors.http_question import MAX_TOLD
+from daemon.doors.surroundings import Surroundings
+from daemon.verify import Verification
+from loader.door_sections import FastAgi
+from loader.errors import SettingsError
+from loader.index import Question
+from loader.service import PortError
+
+log = structlog.get_logger(__name__)
+
+DOOR: Final = "fastagi"
+"""The door's name in metrics and settings."""
+
+_BACKLOG: Final = 1024
+"""Connections that may wait to be accepted: a thousand callers may join in the same second."""
+_HANGUP: Final = b"HANGUP"
+"""The line that Asterisk sends, between replies, when the caller has hung up."""
+
+_Network: TypeAlias = IPv4Network | IPv6Network
+
+
+@asynccontextmanager
+async def serving(settings: FastAgi, surroundings: Surroundings) -> AsyncGenerator[int]:
+    """The door, open; its port. At the end scripts under way may finish for a while. Raises PortError, SettingsError."""
+    door = FastAgiDoor(settings, surroundings)
+    loop = asyncio.get_running_loop()
+    try:
+        server = await loop.create_server(
+            lambda: _Connection(door, loop), settings.host, settings.port, backlog=_BACKLOG
+        )
+    except OSError as error:
+        raise PortError(f"doors.{DOOR}.port", settings.host, settings.port, error) from None
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await door.drain(surroundings.drain_timeout())
+
+
+class FastAgiDoor:
+    """What the connections have in common. Raises SettingsError."""
+
+    def __init__(self, settings: FastAgi, surroundings: Surroundings) -> None:
+        self.settings = settings
+        self.dropped: Final = surroundings.metrics.dropped(DOOR)
+        self.connections: set[_Connection] = set()
+        self._verify = surroundings.verifier(DOOR).verify
+        self._roll = surroundings.roll(DOOR)
+        self._networks = _networks(settings.allow)
+        self._is_allowed = lru_cache(1024)(self._lies_in_a_network)
+        self._drained: asyncio.Future[None] | None = None
+
+    def refusal(self, address: str) -> str | None:
+        """Why nobody from this address is answered now; None if he is."""
+        if not self._is_allowed(address):
+            return "not_allowed"
+        if self._drained is not None:
+            return "stopped"
+        return "too_many" if len(self.connections) >= self.settings.max_connections else None
+
+    def script(self, environment: Environment) -> Script | None:
+        """What is to be done for this call; None if it is done."""
+        call_id = environment.call_id[:MAX_TOLD]
+        if environment.script == "joined":
+            self._roll.joined(call_id)
+            return None
+        if environment.script == "left":
+            self._roll.left(call_id)
+            return None
+        call = Call(self.settings, self._decide(call_id, environment.caller), self.dropped, _tell_missing)
+        if environment.script == "verify":
+            return verify(environment.arguments, call)
+        return ivr(call) if environment.script == "ivr" else refuse(UNKNOWN_SCRIPT, call)
+
+    def _decide(self, call_id: str, caller: str | None) -> Callable[[str, str], Verification | None]:
+        caller = caller and caller[:MAX_TOLD]
+
+        def decide(passcode: str, pin: str) -> Verification | None:
+            try:
+                verification = self._verify(Question(passcode, pin, call_id, caller), perf_counter())
+            except Exception as error:
+                log.error("verification_failed", door=DOOR, exc_info=error)
+                self.dropped("failed")
+                return None
+            if verification is None:
+                self.dropped("not_loaded")
+            return verification
+
+        return decide
+
+    def _lies_in_a_network(self, address: str) -> bool:
+        # An address of a link comes with the name of its interface.
+        ip = ip_address(address.partition("%")[0])
+        if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
+            ip = ip.ipv4_mapped
+        return any(ip in network for network in self._networks)
+
+    # The end
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until all scripts have ended, at most so long, and close what is left."""
+        self._drained = asyncio.get_running_loop().create_future()
+        if not self.connections:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await asyncio.shield(self._drained)
+        for connection in list(self.connections):
+            connection.close("stopped")
+        await self._drained
+
+    def ended(self, connection: _Connection) -> None:
+        """A connection is no more."""
+        self.connections.discard(connection)
+        if self._drained is not None and not self.connections and not self._drained.done():
+            self._drained.set_result(None)
+
+
+class _Connection(asyncio.Protocol):
+    """One script for one call."""
+
+    __slots__ = (
+        "_command",
+        "_door",
+        "_ends",
+        "_is_open",
+        "_loop",
+        "_received",
+        "_replies",
+        "_script",
+        "_timer",
+        "_transport",
+    )
+
+    def __init__(self, door: FastAgiDoor, loop: asyncio.AbstractEventLoop) -> None:
+        self._door = door
+        self._loop = loop
+        self._received = b""
+        self._replies = Replies()
+        self._script: Script | None = None
+        self._command: Command | None = None
+        """The command that waits for its reply."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_open = False
+        self._ends: float
+        self._transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._is_open = True
+        door = self._door
+        peer = transport.get_extra_info("peername")
+        why = door.refusal(peer[0]) if peer else "hung_up"
+        if why is not None:
+            self.close(why)
+            return
+        door.connections.add(self)
+        self._ends = self._loop.time() + door.settings.deadline
+        self._wait(door.settings.reply_timeout)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._is_open:
+            return
+        self._received += data
+        try:
+            following = self._begun() if self._script is None else None
+            if self._script is not None:
+                following = self._heard(self._script) or following
+            if following is not None:
+                self._send(following)
+        except StopIteration:
+            self.close()
+        except NotAgi:
+            self.close("garbage")
+        except HungUp:
+            self.close("hung_up")
+        except Exception as error:
+            log.error("script_failed", door=DOOR, exc_info=error)
+            self.close("failed")
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - how it was lost makes no difference
+        self.close("hung_up")
+        self._door.ended(self)
+
+    def close(self, why: str | None = None) -> None:
+        """End it at once, whatever is under way; `why` is counted if it was not meant to end now."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        self._transport.abort()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._script is not None:
+            self._script.close()
+        if why is not None:
+            self._door.dropped(why)
+
+    def _begun(self) -> Command | None:
+        """The first command, once the environment is whole. Raises StopIteration if there is none."""
+        block, ended, rest = self._received.partition(b"\n\n")
+        if len(block) > MAX_ENVIRONMENT:
+            raise NotAgi
+        if not ended:
+            return None
+        self._received = rest
+        self._script = self._door.script(read_environment(block))
+        if self._script is None:
+            raise StopIteration
+        return next(self._script)
+
+    def _heard(self, script: Script) -> Command | None:
+        """The next command, if a reply has come. Raises StopIteration after the last one."""
+        *lines, self._received = self._received.split(b"\n")
+        following = None
+        for line in (*lines, self._received):
+            if len(line) > MAX_LINE:
+                raise NotAgi
+        for line in lines:
+            if line == _HANGUP:
+                raise HungUp
+            if self._command is None:
+                # What comes before it was asked for is no answer.
+                raise NotAgi
+            reply = self._replies.read(line)
+            if reply is not None:
+                self._command = None
+                following = script.send(reply)
+        return following
+
+    def _send(self, command: Command) -> None:
+        self._command = command
+        self._transport.write(command.line)
+        self._wait(command.seconds)
+
+    def _wait(self, seconds: float) -> None:
+        """Give Asterisk so long for what is to come next, however it dribbles in."""
+        if self._timer is not None:
+            self._timer.cancel()
+        now = self._loop.time()
+        if now + seconds < self._ends:
+            self._timer = self._loop.call_later(seconds, self.close, "timeout")
+        else:
+            self._timer = self._loop.call_at(self._ends, self.close, "deadline")
+
+
+def _networks(allow: str) -> list[_Network]:
+    try:
+        return [ip_network(one) for one in allow.split()]
+    except ValueError as error:
+        raise SettingsError(f"doors.{DOOR}.allow: {error}") from None
+
+
+def _tell_missing(prompt: Prompt) -> None:
+    log.warning("sound_not_found", door=DOOR, setting=f"doors.{DOOR}.prompts.{prompt.value}")
