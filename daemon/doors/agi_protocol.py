@@ -7,13 +7,11 @@ Asterisk's source is the only specification: `setup_env`, `agi_handle_command` a
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 MAX_ENVIRONMENT: Final = 16_384
 """Bytes of the lines that Asterisk sends first."""
-MAX_LINES: Final = 160
-"""Lines of them: Asterisk has 22 of its own and hands over at most 127 arguments."""
 MAX_LINE: Final = 4096
 """Bytes of one line of a reply."""
 MAX_COMMAND: Final = 2047
@@ -23,16 +21,26 @@ MAX_FIELD: Final = 480
 
 _MAX_USAGE: Final = 200
 """Lines of the usage that follows a command which Asterisk does not understand."""
-_ARGUMENT: Final = "agi_arg_"
-_LAST: Final = "agi_threadid"
-"""Only arguments come after this one."""
-_REQUIRED: Final = {
-    f"agi_{name}"
-    for name in (
-        "network request channel language type uniqueid version callerid calleridname callingpres callingani2 "
-        "callington callingtns dnid rdnis context extension priority enhanced accountcode threadid"
-    ).split()
-}
+_KEYS: Final = (
+    "network network_script request channel language type uniqueid version callerid calleridname callingpres "
+    "callingani2 callington callingtns dnid rdnis context extension priority enhanced accountcode threadid"
+).split()
+"""What Asterisk tells, in its order. Arguments come behind it."""
+
+
+def _grammar() -> re.Pattern[bytes]:
+    # Keys of later versions may stand anywhere before the arguments. Looked for last, they cost nothing where none is.
+    others = rf"(?:agi_(?!(?:arg_[0-9]+|{'|'.join(_KEYS)}):)\w+: .*\n)*?"
+    lines = {key: f"agi_{key}: .*\\n" for key in _KEYS} | {
+        "network": r"agi_network: yes\n",
+        "network_script": r"(?:agi_network_script: (?P<script>.*)\n)?",
+        "uniqueid": r"agi_uniqueid: (?P<call_id>.+)\n",
+        "callerid": r"agi_callerid: (?P<caller>.*)\n",
+    }
+    return re.compile(f"{others.join(lines.values())}(?P<arguments>(?:agi_arg_[0-9]+: .*\\n)*)".encode())
+
+
+_ENVIRONMENT: Final = _grammar()
 
 
 class NotAgi(Exception):
@@ -49,38 +57,31 @@ class Environment(NamedTuple):
 
 
 def read_environment(block: bytes) -> Environment:
-    """The environment from its lines, without the empty one that ends them. Raises NotAgi.
+    """The environment from its lines, all with their line ends, without the empty one behind them. Raises NotAgi.
 
-    Asterisk sends a line end within a caller's name as it is, so that a caller can make lines up. None of those
-    before the name can be made up, as no line may stand twice; and what is behind a made-up end is noticed with the
-    first command (see :func:`fetch`).
+    Asterisk sends a line end within a caller's name as it is, so that a caller can make lines up. So each line must
+    stand once and in its place; and what is behind a made-up end is noticed with the first command (see :func:`fetch`).
     """
-    lines = block.decode("utf-8", "replace").split("\n")
-    if len(lines) > MAX_LINES:
+    told = _ENVIRONMENT.fullmatch(block)
+    if told is None:
         raise NotAgi
-    values: dict[str, str] = {}
-    arguments: list[str] = []
-    for line in lines:
-        key, parted, value = line.partition(": ")
-        if not parted or key in values:
+    arguments = []
+    for number, line in enumerate(_text(told["arguments"]).split("\n")[:-1], 1):
+        key, _, value = line.partition(": ")
+        if key != f"agi_arg_{number}":
             raise NotAgi
-        if _LAST in values:
-            if key != f"{_ARGUMENT}{len(arguments) + 1}":
-                raise NotAgi
-            arguments.append(value)
-        elif key.startswith("agi_") and not key.startswith(_ARGUMENT):
-            values[key] = value
-        else:
-            raise NotAgi
-    if not values.keys() >= _REQUIRED or not values["agi_uniqueid"]:
-        raise NotAgi
-    caller = values["agi_callerid"]
+        arguments.append(value)
+    caller = _text(told["caller"])
     return Environment(
-        values.get("agi_network_script", "").partition("?")[0].strip("/"),
+        _text(told["script"] or b"").partition("?")[0].strip("/"),
         tuple(arguments),
-        values["agi_uniqueid"],
+        _text(told["call_id"]),
         None if caller in ("", "unknown") else caller,
     )
+
+
+def _text(sent: bytes) -> str:
+    return sent.decode("utf-8", "replace")
 
 
 class Reply(NamedTuple):
@@ -103,7 +104,7 @@ class Replies:
 
     def read(self, line: bytes) -> Reply | None:
         """The reply that ends with this line, which is without its line end; None if it goes on. Raises NotAgi."""
-        text = line.decode("utf-8", "replace")
+        text = _text(line)
         if self._usage:
             if text.startswith("520 "):
                 self._usage = 0
@@ -127,6 +128,7 @@ _CONTROLS: Final = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x20
 _QUOTED: Final = str.maketrans({**_CONTROLS, "\\": r"\\", '"': r"\""})
 # Each of these is escaped once for ARRAY(), and then all that is quotes or backslash for the command.
 _LISTED: Final = str.maketrans({**_CONTROLS, "\\": r"\\\\", '"': r"\\\""} | {one: rf"\\{one}" for one in ",()[]"})
+_SPECIAL: Final = re.compile(f"[{re.escape(''.join(map(chr, _LISTED)))}]")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,79}", re.ASCII)
 
 
@@ -151,13 +153,12 @@ def fetched(mark: str, names: Sequence[str], reply: Reply) -> list[str]:
     return values
 
 
-def assign(values: Mapping[str, str]) -> bytes:
-    """Sets all these variables in their order, by one command, so that all are set or none.
+def assign(names: str, values: Iterable[str]) -> bytes:
+    """Sets all these variables, parted by commas, in their order, by one command: so that all are set or none.
 
     A value can hold anything: control characters become spaces, and what is too long is cut off.
     """
-    listed = ",".join(map(_listed, values.values()))
-    return f'SET VARIABLE ARRAY({",".join(values)}) "{listed}"\n'.encode()
+    return f'SET VARIABLE ARRAY({names}) "{",".join([value and _listed(value) for value in values])}"\n'.encode()
 
 
 def get_data(sound: str, *, seconds: float, digits: int) -> bytes:
@@ -175,9 +176,8 @@ def _quoted(text: str) -> str:
 
 
 def _listed(text: str) -> str:
-    listed = text.translate(_LISTED)
-    if len(listed.encode()) <= MAX_FIELD:
-        return listed
+    if len(text) * 4 <= MAX_FIELD and _SPECIAL.search(text) is None:
+        return text
     fitting, left = [], MAX_FIELD
     for character in text:
         one = character.translate(_LISTED)

@@ -74,7 +74,7 @@ class Verdict(NamedTuple):
     result: str = ERROR
 
 
-_NAMES: Final = [f"ROLLCALL_{field.upper()}" for field in Verdict._fields]
+_NAMES: Final = ",".join(f"ROLLCALL_{field.upper()}" for field in Verdict._fields)
 
 
 def verdict_of(decision: Decision) -> Verdict:
@@ -133,8 +133,7 @@ def refuse(why: str, call: Call) -> Script:
 
 
 def _tell(verdict: Verdict, call: Call) -> Script:
-    line = assign(dict(zip(_NAMES, verdict, strict=True)))
-    _well((yield Command(line, call.settings.reply_timeout)))
+    _well((yield Command(assign(_NAMES, verdict), call.settings.reply_timeout)))
 
 
 def _dismissal(step: Dismiss) -> Verdict:

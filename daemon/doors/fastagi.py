@@ -143,6 +143,7 @@ class _Connection(asyncio.Protocol):
     __slots__ = (
         "_command",
         "_door",
+        "_due",
         "_ends",
         "_is_open",
         "_loop",
@@ -164,6 +165,8 @@ class _Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._is_open = False
         self._ends: float
+        """When all must be over, by the loop's clock; `_due` is when what is waited for must be there."""
+        self._due: float
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -218,12 +221,12 @@ class _Connection(asyncio.Protocol):
 
     def _begun(self) -> Command | None:
         """The first command, once the environment is whole. Raises StopIteration if there is none."""
-        block, ended, rest = self._received.partition(b"\n\n")
-        if len(block) > MAX_ENVIRONMENT:
+        end = self._received.find(b"\n\n") + 1
+        if (end or len(self._received)) > MAX_ENVIRONMENT:
             raise NotAgi
-        if not ended:
+        if not end:
             return None
-        self._received = rest
+        block, self._received = self._received[:end], self._received[end + 1 :]
         self._script = self._door.script(read_environment(block))
         if self._script is None:
             raise StopIteration
@@ -255,13 +258,19 @@ class _Connection(asyncio.Protocol):
 
     def _wait(self, seconds: float) -> None:
         """Give Asterisk so long for what is to come next, however it dribbles in."""
-        if self._timer is not None:
+        self._due = min(self._loop.time() + seconds, self._ends)
+        # A timer that is early looks again: it costs less than to set it anew for each command.
+        if self._timer is not None and self._timer.when() > self._due:
             self._timer.cancel()
-        now = self._loop.time()
-        if now + seconds < self._ends:
-            self._timer = self._loop.call_later(seconds, self.close, "timeout")
+            self._timer = None
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._due, self._look)
+
+    def _look(self) -> None:
+        if self._loop.time() < self._due:
+            self._timer = self._loop.call_at(self._due, self._look)
         else:
-            self._timer = self._loop.call_at(self._ends, self.close, "deadline")
+            self.close("deadline" if self._due == self._ends else "timeout")
 
 
 def _networks(allow: str) -> list[_Network]:

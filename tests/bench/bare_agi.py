@@ -1,10 +1,10 @@
-"""What the FastAGI door is measured beside: asyncio on uvloop, constants of the same size, and nothing else."""
+"""What the FastAGI door is measured beside: asyncio's streams on uvloop, constants of the same size, and nothing else."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Final, cast
+from typing import Final
 
 import uvloop
 
@@ -19,29 +19,18 @@ COMMANDS: Final = (
 )
 
 
-class BareDoor(asyncio.Protocol):
-    """Sends one constant after the environment, the next after each line, and closes."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        self._received = b""
-        self._sent = 0
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        if not self._received.endswith(b"\n" if self._sent else b"\n\n"):
-            return
-        self._received = b""
-        if self._sent == len(COMMANDS):
-            self._transport.close()
-            return
-        self._transport.write(COMMANDS[self._sent])
-        self._sent += 1
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """One constant after the environment, the next after its reply, and the end after that."""
+    await reader.readuntil(b"\n\n")
+    for command in COMMANDS:
+        writer.write(command)
+        await reader.readuntil(b"\n")
+    writer.close()
 
 
 async def serve(port: int) -> None:
     """Serve until SIGTERM."""
-    server = await asyncio.get_running_loop().create_server(BareDoor, "127.0.0.1", port, backlog=1024)
+    server = await asyncio.start_server(answer, "127.0.0.1", port, backlog=1024)
     await server.serve_forever()
 
 
