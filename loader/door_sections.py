@@ -12,16 +12,20 @@ Limit = Annotated[float, Meta(gt=0, le=3600)]
 """Seconds."""
 
 
+Sound = Annotated[str, Meta(max_length=200)]
+"""A sound file's name."""
+
+
 class AgiPrompts(Section, frozen=True):
     """Sound files of Asterisk, without their endings; Asterisk takes them in the channel's language. Empty: silence."""
 
-    passcode: str = "conf-getconfno"
-    pin: str = "conf-getpin"
-    wrong_passcode: str = "conf-invalid"
-    wrong_pin: str = "conf-invalidpin"
-    locked: str = ""
-    unavailable: str = ""
-    goodbye: str = "vm-goodbye"
+    passcode: Sound = "conf-getconfno"
+    pin: Sound = "conf-getpin"
+    wrong_passcode: Sound = "conf-invalid"
+    wrong_pin: Sound = "conf-invalidpin"
+    locked: Sound = ""
+    unavailable: Sound = ""
+    goodbye: Sound = "vm-goodbye"
 
 
 class FastAgi(Section, frozen=True):

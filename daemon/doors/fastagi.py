@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from time import perf_counter
 from typing import Final, TypeAlias, cast
 
@@ -112,8 +112,6 @@ class FastAgiDoor:
     def _lies_in_a_network(self, address: str) -> bool:
         # An address of a link comes with the name of its interface.
         ip = ip_address(address.partition("%")[0])
-        if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
-            ip = ip.ipv4_mapped
         return any(ip in network for network in self._networks)
 
     # The end
