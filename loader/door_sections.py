@@ -24,7 +24,7 @@ class AgiPrompts(Section, frozen=True):
     wrong_passcode: Sound = "conf-invalid"
     wrong_pin: Sound = "conf-invalidpin"
     locked: Sound = ""
-    unavailable: Sound = ""
+    unavailable: Sound = "vm-nobodyavail"
     goodbye: Sound = "vm-goodbye"
 
 
