@@ -50,7 +50,8 @@ class HttpServer(web.Server):
     """Answers every request, malformed ones too, with what `gets` and `posts` say or with a problem; never with a 500.
 
     `gets` finds what answers a path, if anything; `posts` are by path. `at_once` allows the first of the two ways.
-    A body may have `max_body` bytes. `drain_timeout` tells at the end how many seconds what is under way may still take.
+    `refusal` renders the problems of what has no refusal of its own. A body may have `max_body` bytes. `drain_timeout`
+    tells at the end how many seconds what is under way may still take.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class HttpServer(web.Server):
         refused: Refused,
         *,
         posts: Mapping[str, Post] = MappingProxyType({}),
+        refusal: Callable[[Problem], Reply] = problem_reply,
         at_once: bool = True,
         max_body: int = MAX_BODY,
         drain_timeout: Callable[[], float],
@@ -67,6 +69,7 @@ class HttpServer(web.Server):
         super().__init__(self._handle, access_log=None, auto_decompress=False, lingering_time=_LINGERING)
         self._gets = gets
         self._posts = posts
+        self._refusal = refusal
         self._at_once = posts if at_once else {}
         self.max_body = max_body
         self._refused = refused
@@ -164,7 +167,7 @@ class HttpServer(web.Server):
 
     async def _answered(self, request: web.BaseRequest) -> Reply:
         post = self._posts.get(request.path)
-        refusal = problem_reply if post is None else post.refusal
+        refusal = self._refusal if post is None else post.refusal
         try:
             if request.version not in (HttpVersion10, HttpVersion11):
                 raise _not_http()
@@ -189,7 +192,7 @@ class HttpServer(web.Server):
         log.error("request_failed", exc_info=error)
         return self.refuse(unexpected(), refusal)
 
-    def refuse(self, problem: Problem, refusal: Callable[[Problem], Reply] = problem_reply) -> Reply:
+    def refuse(self, problem: Problem, refusal: Callable[[Problem], Reply]) -> Reply:
         """Count a problem, and make it an answer."""
         self._refused(problem.status)
         return refusal(problem)
@@ -198,7 +201,7 @@ class HttpServer(web.Server):
         """Answer what cannot be read as a request, and end its connection."""
         if connection.transport is None:
             raise ConnectionResetError
-        _write(connection.transport, self._render(self.refuse(problem), (1, 1), keep_alive=False))
+        _write(connection.transport, self._render(self.refuse(problem, self._refusal), (1, 1), keep_alive=False))
         return _CLOSED
 
 
