@@ -26,23 +26,25 @@ _REMEMBERED: Final = 60.0
 _MOST: Final = 20_000
 """Answers that are remembered; the oldest are forgotten first."""
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
-class SealedStates:
-    """States of dialogues as text that can stand in a URL."""
+class Sealed(Generic[S]):
+    """States of calls, of one kind, as text that can stand in a URL."""
 
-    def __init__(self, door: str, keyring: Callable[[], Keyring]) -> None:
+    def __init__(self, door: str, keyring: Callable[[], Keyring], kind: type[S]) -> None:
         self._door = door
         self._keyring = keyring
+        self._kind = kind
 
-    def seal(self, call_id: str, state: State) -> str:
+    def seal(self, call_id: str, state: S) -> str:
         """The state of this call, in letters, digits, `-` and `_`."""
         keyring = self._keyring()
         sealed = keyring.seal_secret(self._purpose(call_id), msgspec.json.encode(state), key_id=keyring.current)
         return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode("ascii")
 
-    def open(self, call_id: str, text: str) -> State | None:
+    def open(self, call_id: str, text: str) -> S | None:
         """The state that was sealed for this call; None if it was not sealed here, or for another call."""
         keyring = self._keyring()
         try:
@@ -52,7 +54,7 @@ class SealedStates:
         for key_id in keyring.key_ids:
             try:
                 return msgspec.json.decode(
-                    keyring.open_secret(self._purpose(call_id), sealed, key_id=key_id), type=State
+                    keyring.open_secret(self._purpose(call_id), sealed, key_id=key_id), type=self._kind
                 )
             except (BlockError, ValueError):
                 continue
@@ -60,6 +62,13 @@ class SealedStates:
 
     def _purpose(self, call_id: str) -> str:
         return f"call|{self._door}|{call_id}"
+
+
+class SealedStates(Sealed[State]):
+    """States of dialogues, for doors that keep nothing else of a call."""
+
+    def __init__(self, door: str, keyring: Callable[[], Keyring]) -> None:
+        super().__init__(door, keyring, State)
 
 
 class Recent(Generic[T]):
