@@ -53,8 +53,8 @@ class HttapiPrompts(Section, frozen=True):
     pin: str = "conference/conf-enter_conf_pin.wav"
     wrong_passcode: str = "conference/conf-bad-pin.wav"
     wrong_pin: str = "conference/conf-bad-pin.wav"
-    locked: str = ""
-    unavailable: str = ""
+    locked: str = "voicemail/vm-abort.wav"
+    unavailable: str = "ivr/ivr-im_sorry.wav"
     goodbye: str = "voicemail/vm-goodbye.wav"
 
 
@@ -64,8 +64,10 @@ class Httapi(Section, frozen=True):
     enabled: bool = False
     host: Text = "127.0.0.1"
     port: Port = 8472
-    profile: Text = "default"
-    """The profile of the conferences that callers are put into."""
+    input_timeout: Limit = 20.0
+    """Seconds after a prompt in which a caller must have keyed everything."""
+    digit_timeout: Limit = 3.0
+    """Seconds without a digit that stand for a `#`."""
     prompts: HttapiPrompts = HttapiPrompts()
 
 
@@ -120,6 +122,12 @@ class VoiceXml(Section, frozen=True):
     port: Port = 8475
     transfer_to: str = ""
     """Where the dialogue sends who was accepted, such as `sip:{conference}@bridge.example.com`; empty: it exits."""
+    input_timeout: Limit = 10.0
+    """Seconds in which a caller must key the first digit."""
+    digit_timeout: Limit = 5.0
+    """Seconds in which a caller must key the next digit."""
+    fetch_timeout: Limit = 5.0
+    """Seconds in which a platform must have an answer."""
     language: Language = "en"
     prompts: SpokenPrompts = SpokenPrompts()
 

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import structlog
 
-from daemon.doors import fastagi
+from daemon.doors import fastagi, httapi, voicexml
 from daemon.doors.surroundings import Surroundings
 from loader.door_sections import Doors
 
@@ -23,6 +23,10 @@ def enabled(settings: Doors, surroundings: Surroundings) -> Iterator[tuple[str, 
     """The doors that the settings open, by their names in metrics and settings."""
     if settings.fastagi.enabled:
         yield fastagi.DOOR, fastagi.serving(settings.fastagi, surroundings)
+    if settings.httapi.enabled:
+        yield httapi.DOOR, httapi.serving(settings.httapi, surroundings)
+    if settings.voicexml.enabled:
+        yield voicexml.DOOR, voicexml.serving(settings.voicexml, surroundings)
 
 
 @asynccontextmanager

@@ -1,0 +1,53 @@
+"""A door beside the HTTP door that is asked over HTTP all the same: what opens it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Final, Protocol
+
+from aiohttp import web
+
+from daemon.doors.http_reply import Get, Post, Reply
+from daemon.doors.http_server import HttpServer
+from daemon.doors.problem import Problem
+from daemon.doors.surroundings import Surroundings
+from loader.service import listening
+
+MAX_BODY: Final = 64 * 1024
+"""Bytes of what a platform may post: some tell all that they know of a call."""
+_BACKLOG: Final = 1024
+"""Connections that may wait to be accepted: a thousand callers may join in the same second."""
+
+
+class WebDoor(Protocol):
+    """What answers: see :class:`HttpServer`."""
+
+    @property
+    def posts(self) -> Mapping[str, Post]: ...
+
+    def gets(self, path: str) -> Get | None: ...
+
+    def refusal(self, problem: Problem) -> Reply: ...
+
+
+def server(name: str, door: WebDoor, surroundings: Surroundings) -> HttpServer:
+    """The server of this door."""
+    return HttpServer(
+        door.gets,
+        surroundings.metrics.refusals(name),
+        posts=door.posts,
+        refusal=door.refusal,
+        max_body=MAX_BODY,
+        drain_timeout=surroundings.drain_timeout,
+    )
+
+
+@asynccontextmanager
+async def serving(
+    name: str, host: str, port: int, door: Callable[[], WebDoor], surroundings: Surroundings
+) -> AsyncGenerator[int]:
+    """Serve a door; its port. Raises PortError, and what making the door raises."""
+    runner = web.ServerRunner(server(name, door(), surroundings))
+    async with listening(runner, f"doors.{name}.port", host, port, backlog=_BACKLOG) as listened:
+        yield listened
