@@ -96,7 +96,7 @@ class HttapiDoor:
 
     def refusal(self, problem: Problem) -> Reply:
         """A document that logs the problem, says an excuse, and ends the call."""
-        log = element("log", {"level": "ERR"}, f"Rollcall: {problem.title}. {_told(problem)}")
+        log = element("log", {"level": "ERR"}, f"Rollcall: {problem.title}. {_told(problem)}\n")
         return _reply([log, *self._goodbye((Prompt.UNAVAILABLE, Prompt.GOODBYE), _UNANSWERABLE)], close=problem.close)
 
     def _answer(self, _target: str, headers: Headers, body: bytes) -> Reply:
