@@ -3,9 +3,9 @@
 What FreeSWITCH makes of a document stands in its source, `src/mod/applications/mod_httapi/mod_httapi.c`, of which this
 door relies on:
 
-- `httapi_function`: a document is read if it comes with status 200 and a content type that has `text/xml` in it. Else
-  the application ends and the dialplan goes on, but not in every version: to some the wrong answer is a reason to ask
-  again, without end. So every answer is such a document, also where a request is refused.
+- `httapi_function`: a document is read if it comes with status 200 and a content type that has `text/xml` in it; after
+  anything else the application has ended, and the dialplan goes on. So every answer is such a document, refusals too: it
+  can say an excuse, tell FreeSWITCH's log why, and end the call, whatever stands in the dialplan.
 - `parse_xml`: what stands in `<params>` comes back with every request until the call is over: the sealed state.
 - `my_on_reporting`: a last request with `exiting=true` tells that the call is over; its answer is thrown away.
 """
@@ -28,7 +28,7 @@ from daemon.doors.form import read_form
 from daemon.doors.http_reply import Get, Headers, Post, Reply, head
 from daemon.doors.http_serving import WebDoor
 from daemon.doors.http_serving import serving as served
-from daemon.doors.markup import document, element
+from daemon.doors.markup import document, element, legal
 from daemon.doors.problem import Problem
 from daemon.doors.surroundings import Surroundings
 from daemon.doors.webhooks import Recent, Sealed
@@ -45,7 +45,8 @@ _DIGITS: Final = "rollcall_digits"
 _CALL_ID: Final = "session_id"
 _CALLER: Final = "Caller-Caller-ID-Number"
 _EXITING: Final = "exiting"
-_FIELDS: Final = (_CALL_ID, _CALLER, _STATE, _DIGITS, _EXITING)
+FIELDS: Final = (_CALL_ID, _CALLER, _STATE, _DIGITS, _EXITING)
+"""What FreeSWITCH has to post."""
 _MAX_TOLD: Final = 128
 """Characters that are looked at of what FreeSWITCH tells of a call."""
 _MAX_NAME: Final = 80
@@ -77,7 +78,7 @@ class HttapiDoor:
 
     def __init__(self, settings: Httapi, surroundings: Surroundings) -> None:
         self._live = surroundings.live
-        self._verify = surroundings.verifier(DOOR).verify
+        self._verifier = surroundings.verifier(DOOR)
         self._roll = surroundings.roll(DOOR)
         self._sealed = Sealed(DOOR, surroundings.keyring, _Call)
         self._recent: Recent[Reply] = Recent()
@@ -102,7 +103,7 @@ class HttapiDoor:
     def _answer(self, _target: str, headers: Headers, body: bytes) -> Reply:
         begun = perf_counter()
         authorize(self._live, headers, basic=True)
-        fields = read_form(body, _FIELDS)
+        fields = read_form(body, FIELDS)
         call_id, state, digits = fields[_CALL_ID][:_MAX_TOLD], fields[_STATE], fields[_DIGITS]
         if not call_id:
             raise Problem(400, f"{_CALL_ID} is missing.")
@@ -115,7 +116,7 @@ class HttapiDoor:
         caller = fields[_CALLER][:_MAX_TOLD] or None
 
         def verify(passcode: str, pin: str) -> Verification | None:
-            return self._verify(Question(passcode, pin, call_id, caller), begun)
+            return self._verifier.verify(Question(passcode, pin, call_id, caller), begun)
 
         if call is None:
             return self._step(call_id, begin())
@@ -208,7 +209,7 @@ def _told(problem: Problem) -> str:
 
 def _name(name: str) -> str:
     # FreeSWITCH replaces `${...}` in what an application is given, functions and all, and reads `\` as an escape.
-    return " ".join(name.translate({ord("$"): None, ord("\\"): None}).split())[:_MAX_NAME]
+    return " ".join(legal(name.translate({ord("$"): None, ord("\\"): None})).split())[:_MAX_NAME]
 
 
 def _conference(conference_id: str) -> str:

@@ -50,7 +50,7 @@ class VoiceXmlDoor:
 
     def __init__(self, settings: VoiceXml, surroundings: Surroundings) -> None:
         self._live = surroundings.live
-        self._verify = surroundings.verifier(DOOR).verify
+        self._verifier = surroundings.verifier(DOOR)
         self._states = SealedStates(DOOR, surroundings.keyring)
         self._recent: Recent[Reply] = Recent()
         self._language = settings.language
@@ -97,7 +97,7 @@ class VoiceXmlDoor:
         digits = "".join(fields["digits"].split())
 
         def verify(passcode: str, pin: str) -> Verification | None:
-            return self._verify(Question(passcode, pin, call_id, caller or None), begun)
+            return self._verifier.verify(Question(passcode, pin, call_id, caller or None), begun)
 
         def answer() -> Reply:
             return Reply(_HEAD, self._next(documents, call_id, caller, heard(state, digits, verify)))
@@ -128,10 +128,9 @@ class VoiceXmlDoor:
         return told
 
     def _spoken(self, target: str) -> str:
-        languages = parse_qs(target.partition("?")[2]).get("language", [self._language])
-        if languages[0] not in self._documents:
-            raise Problem(400, f"The language must be one of: {', '.join(self._documents)}.")
-        return languages[0]
+        """The language of an address, or of the settings if it names none that is spoken."""
+        (language, *_) = parse_qs(target.partition("?")[2]).get("language", [""])
+        return language if language in self._documents else self._language
 
 
 def _beside(path: str, language: str) -> str:

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.doors.dialogue import State
-from daemon.doors.webhooks import Recent, SealedStates
+from daemon.doors.webhooks import Recent, Sealed, SealedStates
 from loader.keyring import Keyring
 
 STATE = State("7784321", 2, 1)
@@ -34,6 +35,20 @@ def test_a_sealed_state_can_stand_in_an_address_and_tells_nothing(states: Sealed
     assert sealed.isascii()
     assert "7784321" not in sealed
     assert sealed != states.seal("CA1", STATE)
+
+
+class Other(msgspec.Struct, frozen=True):
+    """What another door keeps of a call."""
+
+    conference: str
+
+
+def test_a_door_may_keep_something_else_of_a_call(keyring: Keyring) -> None:
+    sealed = Sealed("httapi", lambda: keyring, Other)
+    kept = sealed.seal("CA1", Other("C-1001"))
+    assert sealed.open("CA1", kept) == Other("C-1001")
+    assert sealed.open("CA2", kept) is None
+    assert SealedStates("httapi", lambda: keyring).open("CA1", kept) is None
 
 
 def test_another_call_or_door_cannot_use_it(states: SealedStates, keyring: Keyring) -> None:
