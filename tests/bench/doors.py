@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from itertools import cycle
+from itertools import count, cycle
 from pathlib import Path
 from statistics import median, quantiles
 from time import perf_counter
@@ -235,4 +236,56 @@ def fastagi(port: int, workplace: Workplace) -> Asker:
     return ask
 
 
-_DOORS: Final[Sequence[Door]] = (Door("fastagi", fastagi, beside="tests.bench.bare_agi", goal=0.7),)
+# FreeSWITCH and VoiceXML platforms
+
+_STATE: Final = re.compile(rb"<rollcall_state>([^<]+)<|name=\"state\" expr=\"'([^']+)'\"")
+
+
+def httapi(port: int, workplace: Workplace) -> Asker:
+    """The PIN, as FreeSWITCH sends it: on a new connection each, behind all that it tells of a call."""
+    form = b"session_id=%d&hostname=switch&Caller-Caller-ID-Number=5550100&rollcall_state=%b&rollcall_digits=%b"
+    return _by_form(port, workplace, b"/httapi", form, b"caller_id_name=")
+
+
+def voicexml(port: int, workplace: Workplace) -> Asker:
+    """The PIN, as a VoiceXML platform submits it: on a new connection each."""
+    form = b"call_id=%d&caller=sip%%3A5550100&state=%b&digits=%b"
+    return _by_form(port, workplace, b"/heard.vxml?language=en", form, b"'accepted'")
+
+
+def _by_form(port: int, workplace: Workplace, target: bytes, form: bytes, accepted: bytes) -> Asker:
+    head = b"POST %b HTTP/1.1\r\nHost: rollcall\r\nAuthorization: Bearer %b\r\nContent-Length: " % (
+        target,
+        workplace.token.encode(),
+    )
+
+    def answer(state: bytes, digits: bytes) -> bytes:
+        body = form % (os.getpid(), state, digits)
+        with connected(port) as connection:
+            connection.sendall(head + b"%d\r\n\r\n%b" % (len(body), body))
+            return connection.recv(65536)
+
+    def following(answered: bytes) -> bytes:
+        found = _STATE.search(answered)
+        if found is None:
+            raise RuntimeError("no state in the answer")
+        return found[1] or found[2]
+
+    # FreeSWITCH begins with a request of its own, and a VoiceXML platform with the passcode.
+    state = following(answer(b"", b"")) if b"session_id" in form else b""
+    state = following(answer(state, workplace.passcode.encode()))
+    number = count()
+
+    def ask(pin: str) -> None:
+        # What stands before a `*` does not count, and makes each question another: one that is repeated is not decided.
+        if accepted not in answer(state, b"%d*%b" % (next(number), pin.encode())):
+            raise RuntimeError("not accepted by form")
+
+    return ask
+
+
+_DOORS: Final[Sequence[Door]] = (
+    Door("fastagi", fastagi, beside="tests.bench.bare_agi", goal=0.7),
+    Door("httapi", httapi),
+    Door("voicexml", voicexml),
+)
