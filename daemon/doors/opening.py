@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import structlog
 
-from daemon.doors import fastagi, httapi, voicexml
+from daemon.doors import fastagi, httapi, radius, voicexml
 from daemon.doors.surroundings import Surroundings
 from loader.door_sections import Doors
 
@@ -27,6 +27,8 @@ def enabled(settings: Doors, surroundings: Surroundings) -> Iterator[tuple[str, 
         yield httapi.DOOR, httapi.serving(settings.httapi, surroundings)
     if settings.voicexml.enabled:
         yield voicexml.DOOR, voicexml.serving(settings.voicexml, surroundings)
+    if settings.radius.enabled:
+        yield radius.DOOR, radius.serving(settings.radius, surroundings)
 
 
 @asynccontextmanager
