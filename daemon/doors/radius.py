@@ -113,11 +113,12 @@ class RadiusDoor:
                 if service is None:
                     raise Dropped("unexpected_code")
                 check, decide = service
-                check(request, secret)
-                reply = remembered.reply(address, request)
+                proof = check(request, secret)
+                source = (address, request.identifier)
+                reply = remembered.reply(source, proof)
                 if reply is None:
                     reply = decide(request, secret, begun)
-                    remembered.keep(address, request, reply)
+                    remembered.keep(source, proof, reply)
             except Dropped as dropped:
                 self._dropped(dropped.why)
             except Malformed:
@@ -174,24 +175,27 @@ class RadiusDoor:
         return request.reply(ACCOUNTING_RESPONSE, secret, signed=False)
 
 
-_Check: TypeAlias = Callable[[Request, Secret], None]
+_Check: TypeAlias = Callable[[Request, Secret], bytes]
 _Decide: TypeAlias = Callable[[Request, Secret, float], bytes]
 _Service: TypeAlias = tuple[_Check, _Decide]
-"""What a request of one code must be, and what answers it. The float is when it came, as `perf_counter` tells it."""
+"""What proves a request of one code, and what answers it. The float is when it came, as `perf_counter` tells it."""
 
 
-def _signed(request: Request, secret: Secret) -> None:
-    """Raises Dropped."""
-    if not request.is_signed:
+def _signed(request: Request, secret: Secret) -> bytes:
+    """What proves a request that must have a Message-Authenticator: 16 bytes over all of it. Raises Dropped."""
+    signature = request.signature
+    if signature is None:
         raise Dropped("not_signed")
     if not request.has_signature_of(secret):
         raise Dropped("wrong_secret")
+    return signature
 
 
-def _authentic(request: Request, secret: Secret) -> None:
-    """Raises Dropped."""
+def _authentic(request: Request, secret: Secret) -> bytes:
+    """What proves a request of accounting: 16 bytes over all of it. Raises Dropped."""
     if not request.has_authenticator_of(secret):
         raise Dropped("wrong_secret")
+    return request.authenticator
 
 
 def _keyed(value: bytes) -> str:
@@ -213,29 +217,35 @@ def _call_id(request: Request) -> str | None:
     return _text(value, MAX_TOLD) or None
 
 
+_Source: TypeAlias = tuple[Address, int]
+"""Where a request came from, and its identifier."""
+
+
 class _Remembered:
     """The last replies: a retransmission gets the same bytes, and counts once.
 
-    One for each source and identifier: who uses an identifier anew has the last reply, or no longer wants it.
+    One for each source and identifier: who uses an identifier anew has the last reply, or no longer wants it. What was
+    asked is known by its proof, which is over all of it: a gateway whose authenticators repeat must not get for one
+    caller what another was answered.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._replies: OrderedDict[tuple[Address, int], tuple[float, bytes, bytes]] = OrderedDict()
+        self._replies: OrderedDict[_Source, tuple[float, bytes, bytes]] = OrderedDict()
 
-    def reply(self, address: Address, request: Request) -> bytes | None:
+    def reply(self, source: _Source, proof: bytes) -> bytes | None:
         """The reply that this very request was given, if that was not long ago."""
-        found = self._replies.get((address, request.identifier))
+        found = self._replies.get(source)
         if found is None:
             return None
-        until, authenticator, reply = found
-        return reply if authenticator == request.authenticator and self._clock() < until else None
+        until, given_to, reply = found
+        return reply if given_to == proof and self._clock() < until else None
 
-    def keep(self, address: Address, request: Request, reply: bytes) -> None:
+    def keep(self, source: _Source, proof: bytes, reply: bytes) -> None:
         """Remember this reply."""
-        now, replies, key = self._clock(), self._replies, (address, request.identifier)
-        replies[key] = (now + _REMEMBERED, request.authenticator, reply)
-        replies.move_to_end(key)
+        now, replies = self._clock(), self._replies
+        replies[source] = (now + _REMEMBERED, proof, reply)
+        replies.move_to_end(source)
         while len(replies) > _MOST or next(iter(replies.values()))[0] <= now:
             replies.popitem(last=False)
 

@@ -119,9 +119,9 @@ class Request:
         self.authenticator = packet[4:_HEAD_SIZE]
 
     @property
-    def is_signed(self) -> bool:
-        """Whether there is a Message-Authenticator."""
-        return bool(self._at)
+    def signature(self) -> bytes | None:
+        """The Message-Authenticator, if there is one."""
+        return self._packet[self._at : self._at + _HASH_SIZE] if self._at else None
 
     def has_signature_of(self, secret: Secret) -> bool:
         """Whether the Message-Authenticator was made with this secret. Only for requests that have one."""

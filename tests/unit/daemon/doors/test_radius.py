@@ -366,6 +366,23 @@ async def test_the_same_identifier_is_a_new_request_with_another_authenticator_o
     assert served.verifications("unknown_pin") == 4
 
 
+async def test_the_answer_to_one_caller_is_never_that_of_another(served: Served, gateway: Gateway) -> None:
+    """Not even where a gateway's identifiers and authenticators repeat, as they must not."""
+
+    def asked(request: Any) -> Any:
+        again = AuthPacket(request.code, secret=SECRET, dict=NAMES, id=7, authenticator=bytes(16))
+        if request.code == 1:
+            again["User-Name"] = "7784321"
+            again["User-Password"] = again.PwCrypt(request.PwDecrypt(request["User-Password"][0]))
+        again.add_message_authenticator()
+        return again
+
+    assert (await gateway.ask(asked(status_server(AuthPacket)))).code == ACCEPT
+    assert (await gateway.ask(asked(access(pin="4321")))).code == REJECT
+    assert (await gateway.ask(asked(access()))).code == ACCEPT
+    assert (await gateway.ask(asked(access(pin="4321")))).code == REJECT
+
+
 async def test_a_retransmission_must_be_signed_too(served: Served, gateway: Gateway) -> None:
     """Who has seen a request cannot draw its answer again with something else."""
     request = access()
