@@ -9,10 +9,12 @@ To add a door: write what asks it one question (:data:`Asker`), and give it a li
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 import re
 import socket
+import struct
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -23,6 +25,17 @@ from statistics import median, quantiles
 from time import perf_counter
 from typing import Final, NamedTuple, TypeAlias
 
+from daemon.doors.radius_packet import (
+    ACCESS_ACCEPT,
+    ACCESS_REQUEST,
+    CALLING_STATION_ID,
+    H323_CONF_ID,
+    USER_NAME,
+    USER_PASSWORD,
+    Secret,
+    attribute,
+    cisco,
+)
 from loader.listfile import export_csv
 from tests.bench.data import people
 from tests.bench.figures import Figure
@@ -284,8 +297,48 @@ def _by_form(port: int, workplace: Workplace, target: bytes, form: bytes, accept
     return ask
 
 
+# RADIUS
+
+_SECRET: Final = b"a-secret-for-the-bench-alone-4711"
+
+
+def radius(port: int, workplace: Workplace) -> Asker:
+    """A signed Access-Request with PAP, each from the same port and with the next identifier."""
+    client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    client.settimeout(10)
+    client.connect(("127.0.0.1", port))
+    secret = Secret(_SECRET)
+    name = attribute(USER_NAME, workplace.passcode.encode())
+    told = attribute(CALLING_STATION_ID, b"+15550100") + cisco(H323_CONF_ID, b"h323-conf-id=02102944 600A1899 1 2")
+    identifiers = cycle(range(256))
+
+    def ask(pin: str) -> None:
+        identifier, authenticator = next(identifiers), os.urandom(16)
+        pad = hashlib.md5(_SECRET + authenticator).digest()
+        hidden = int.from_bytes(pad) ^ int.from_bytes(pin.encode().ljust(16, b"\0"))
+        body = name + attribute(USER_PASSWORD, hidden.to_bytes(16)) + told + _UNSIGNED
+        head = struct.pack("!BBH16s", ACCESS_REQUEST, identifier, 20 + len(body), authenticator)
+        client.send((head + body)[:-16] + secret.signature(head + body))
+        answer = client.recv(4096)
+        if answer[0] != ACCESS_ACCEPT or answer[1] != identifier:
+            raise RuntimeError("not accepted over RADIUS")
+
+    return ask
+
+
+_UNSIGNED: Final = b"\x50\x12" + bytes(16)
+
+
+def _radius_settings(workplace: Workplace) -> Mapping[str, str]:
+    clients = workplace.folder / "radius-clients"
+    clients.write_bytes(b"127.0.0.1 %b\n" % _SECRET)
+    clients.chmod(0o600)
+    return {"ACCOUNTING_PORT": "0", "CLIENTS_FILE": str(clients)}
+
+
 _DOORS: Final[Sequence[Door]] = (
     Door("fastagi", fastagi, beside="tests.bench.bare_agi", goal=0.7),
     Door("httapi", httapi),
     Door("voicexml", voicexml),
+    Door("radius", radius, _radius_settings),
 )
