@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from time import time
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 from multidict import CIMultiDictProxy
@@ -22,6 +22,9 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     body: bytes
     close: bool = False
 
+
+NO_CONTENT: Final = Reply(b"HTTP/1.1 204 No Content\r\nCache-Control: no-store\r\n", b"")
+"""What was told has been heard. It has no body, nor a length of one: RFC 9110, section 8.6."""
 
 Get: TypeAlias = Callable[[str, Headers], Reply]
 """Answers a GET from its target, query and all, and its headers; raises Problem to refuse it."""
@@ -72,6 +75,8 @@ class Renderer:
         else:
             connection = b""
         sent = b"" if head_only else reply.body
+        if reply is NO_CONTENT:
+            return b"%bDate: %b\r\n%b\r\n" % (reply.head, self._now(), connection)
         return b"%bDate: %b\r\n%bContent-Length: %d\r\n\r\n%b" % (
             reply.head,
             self._now(),
