@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import structlog
 
-from daemon.doors import fastagi, httapi, radius, voicexml
+from daemon.doors import fastagi, httapi, jambonz, radius, twiml, voicexml
 from daemon.doors.surroundings import Surroundings
 from loader.door_sections import Doors
 
@@ -25,6 +25,10 @@ def enabled(settings: Doors, surroundings: Surroundings) -> Iterator[tuple[str, 
         yield fastagi.DOOR, fastagi.serving(settings.fastagi, surroundings)
     if settings.httapi.enabled:
         yield httapi.DOOR, httapi.serving(settings.httapi, surroundings)
+    if settings.twiml.enabled:
+        yield twiml.DOOR, twiml.serving(settings.twiml, surroundings)
+    if settings.jambonz.enabled:
+        yield jambonz.DOOR, jambonz.serving(settings.jambonz, surroundings)
     if settings.voicexml.enabled:
         yield voicexml.DOOR, voicexml.serving(settings.voicexml, surroundings)
     if settings.radius.enabled:
