@@ -96,6 +96,8 @@ class Twiml(Section, frozen=True):
     """How the cloud reaches this door, such as `https://rollcall.example.com/twiml`: signatures are over it."""
     auth_token_file: str = ""
     """The file with the account's auth token, which signs what the cloud sends."""
+    digit_timeout: Annotated[int, Meta(ge=1, le=120)] = 5
+    """Whole seconds in which a caller must key the first digit after a prompt, and each next one."""
     language: Language = "en"
     prompts: SpokenPrompts = SpokenPrompts()
 
@@ -110,6 +112,10 @@ class Jambonz(Section, frozen=True):
     """How jambonz reaches this door, such as `https://rollcall.example.com/jambonz`."""
     secret_file: str = ""
     """The file with the webhook secret, which signs what jambonz sends."""
+    input_timeout: Limit = 10.0
+    """Seconds in which a caller must key the first digit."""
+    digit_timeout: Limit = 5.0
+    """Seconds in which a caller must key the next digit."""
     language: Language = "en"
     prompts: SpokenPrompts = SpokenPrompts()
 

@@ -13,9 +13,14 @@ def read_form(body: bytes, names: Iterable[str]) -> dict[str, str]:
 
     What is not UTF-8 becomes U+FFFD: platforms pass on callers' names in whatever encoding these came in.
     """
+    return fields_of(parse_qsl(body.decode(errors="replace"), keep_blank_values=True, errors="replace"), names)
+
+
+def fields_of(form: Iterable[tuple[str, str]], names: Iterable[str]) -> dict[str, str]:
+    """These fields of a form that has been read; empty where they were not sent. Raises Problem as :func:`read_form`."""
     fields = dict.fromkeys(names, "")
     seen = set()
-    for name, value in parse_qsl(body.decode(errors="replace"), keep_blank_values=True, errors="replace"):
+    for name, value in form:
         if name not in fields:
             continue
         if name in seen:

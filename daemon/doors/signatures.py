@@ -33,11 +33,12 @@ class TwilioSignature:
     HMAC-SHA256 in a header of its own. SignalWire signs cXML in the same way ("Webhook Security"), under another header.
     """
 
-    def __init__(self, address: CloudAddress, secret: bytes) -> None:
-        self._spellings = address.spellings
+    def __init__(self, secret: bytes) -> None:
         self._secret = secret
 
-    def require(self, target: str, headers: Headers, parameters: Iterable[tuple[str, str]]) -> None:
+    def require(
+        self, address: CloudAddress, target: str, headers: Headers, parameters: Iterable[tuple[str, str]]
+    ) -> None:
         """Raises Problem unless the address, with the target's query, and these parameters are signed."""
         sent = next((headers[name] for name in _TWILIO_HEADERS if name in headers), None)
         if sent is None:
@@ -47,7 +48,7 @@ class TwilioSignature:
         # A parameter that stands twice with the same value is signed once, as Twilio's own validators have it.
         rest = mark + query + "".join(name + value for name, value in sorted(set(parameters)))
         given = sent.encode("utf-8", "surrogateescape")
-        for spelling in self._spellings:
+        for spelling in address.spellings:
             signed = (spelling + rest).encode("utf-8", "surrogateescape")
             if hmac.compare_digest(base64.b64encode(hmac.digest(self._secret, signed, digest)), given):
                 return

@@ -7,193 +7,130 @@ Twilio's documentation of TwiML for voice: `<Gather>`, `<Say>`, `<Play>`, `<Redi
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Iterable, Mapping
-from contextlib import asynccontextmanager
-from typing import Final
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Final, Literal
 from urllib.parse import parse_qsl
-from xml.etree import ElementTree as ET
-
-from aiohttp import web
+from xml.etree.ElementTree import Element
 
 from daemon.doors.cloud_address import CloudAddress
+from daemon.doors.cloud_door import CloudDoor, admitted
 from daemon.doors.dialogue import MAX_KEYED, Admit, Ask, Prompt
-from daemon.doors.http_reply import NO_CONTENT, Headers, Post, Reply, head, problem_reply
-from daemon.doors.http_server import HttpServer
-from daemon.doors.problem import Problem
+from daemon.doors.form import fields_of
+from daemon.doors.http_question import MAX_TOLD
+from daemon.doors.http_reply import Headers, Reply, head
+from daemon.doors.http_serving import serving as served
+from daemon.doors.markup import document, element, legal
 from daemon.doors.secret_file import read_secret
 from daemon.doors.signatures import TwilioSignature, not_signed
 from daemon.doors.spoken import LOCALES, is_recording, said
 from daemon.doors.surroundings import Surroundings
-from daemon.doors.webhook_dialogues import DIGIT_TIMEOUT, Rendered, Told, WebhookDialogues
+from daemon.doors.webhook_dialogues import Rendering, Told, WebhookDialogues
 from daemon.verify import Verification
-from loader.door_sections import SpokenPrompts, Twiml
-from loader.service import listening
+from loader.door_sections import Twiml
 
 DOOR: Final = "twiml"
 """The door's name in metrics and settings."""
-MAX_BODY: Final = 64 * 1024
-"""Bytes of a request's body: SIP headers come along as parameters."""
 
 _MAX_PARAMETERS: Final = 1000
-_ENDED: Final = frozenset(("completed", "busy", "failed", "no-answer", "canceled"))
-_READ: Final = frozenset(
-    (
-        "CallSid",
-        "From",
-        "CallFrom",
-        "Digits",
-        "DigitsPressed",
-        "CallStatus",
-        "StatusCallbackEvent",
-        "SequenceNumber",
-    )
+_PARAMETERS: Final = (
+    "CallSid",
+    "From",
+    "CallFrom",
+    "Digits",
+    "DigitsPressed",
+    "CallStatus",
+    "StatusCallbackEvent",
+    "SequenceNumber",
 )
+_ENDED: Final = frozenset(("completed", "busy", "failed", "no-answer", "canceled"))
+_EVENTS: Final[Mapping[str, Literal["joined", "left"]]] = {"participant-join": "joined", "participant-leave": "left"}
 _HEAD: Final = head(200, "text/xml; charset=utf-8")
-_NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 (section 2.2, Char) cannot hold, not even escaped."""
-_NOT_LABEL: Final = re.compile(r"/|%2F|\s+", re.IGNORECASE)
+_NOT_IN_LABEL: Final = re.compile(r"/|%2F", re.IGNORECASE)
 _MAX_NAME: Final = 48
 """Characters of a name in a label: with the ID behind it a label stays within Twilio's 128, however they are counted."""
 
 
-class TwimlDoor:
-    """Reads what is signed, and answers with what the cloud is to do next."""
+class TwimlDoor(CloudDoor):
+    """Reads a form, and answers with a document."""
 
-    def __init__(
-        self, address: CloudAddress, secret: bytes, prompts: SpokenPrompts, dialogues: WebhookDialogues
-    ) -> None:
-        status = address.status()
-        self._prompts = prompts
-        self._dialogues = dialogues
-        self._status_url = status.url
-        self._signature = TwilioSignature(address, secret)
-        self._status_signature = TwilioSignature(status, secret)
-        self.posts: Final[Mapping[str, Post]] = {
-            address.path: Post(self._call, problem_reply),
-            status.path: Post(self._status, problem_reply),
-        }
+    call_id_name = "CallSid"
 
-    def _call(self, target: str, headers: Headers, body: bytes) -> Reply:
-        fields = _fields(self._signature, target, headers, body)
-        told = _told(fields)
-        if fields.get("CallStatus") in _ENDED:
-            # Nobody listens any more: nothing is verified for a call that is over.
-            return self._dialogues.left(told.call_id, _occasion(fields))
-        return self._dialogues.answer(target, told, self._render)
+    def __init__(self, settings: Twiml, surroundings: Surroundings) -> None:
+        """Raises SettingsError."""
+        address = CloudAddress.of("doors.twiml.url", settings.url)
+        super().__init__(address, settings.prompts, WebhookDialogues(DOOR, address, settings.language, surroundings))
+        self._signature = TwilioSignature(read_secret("doors.twiml.auth_token_file", settings.auth_token_file))
+        self._digit_timeout = str(settings.digit_timeout)
 
-    def _status(self, target: str, headers: Headers, body: bytes) -> Reply:
-        fields = _fields(self._status_signature, target, headers, body)
-        event = fields.get("StatusCallbackEvent")
-        if event == "participant-join":
-            return self._dialogues.joined(_told(fields).call_id, _occasion(fields))
-        if event == "participant-leave" or fields.get("CallStatus") in _ENDED:
-            return self._dialogues.left(_told(fields).call_id, _occasion(fields))
-        return NO_CONTENT
-
-    def _render(self, rendered: Rendered) -> Reply:
-        step, language, following = rendered
-        document = ET.Element("Response")
-        if isinstance(step, Ask):
-            gather = ET.SubElement(
-                document,
-                "Gather",
-                input="dtmf",
-                finishOnKey="#",
-                numDigits=str(MAX_KEYED + 1),
-                timeout=str(DIGIT_TIMEOUT),
-                action=following,
-                method="POST",
-            )
-            self._speak(gather, step.say, language)
-            # Without digits the cloud goes on here: silence is asked about too.
-            ET.SubElement(document, "Redirect", method="POST").text = following
-        elif isinstance(step, Admit):
-            self._admit(document, step.verification)
-        else:
-            self._speak(document, step.say, language)
-            ET.SubElement(document, "Hangup")
-        return Reply(_HEAD, ET.tostring(document, encoding="UTF-8", xml_declaration=True))
-
-    def _speak(self, within: ET.Element, prompts: Iterable[Prompt], language: str) -> None:
-        for prompt in prompts:
-            text = _in_xml(said(prompt, language, self._prompts))
-            if is_recording(text):
-                ET.SubElement(within, "Play").text = text
-            else:
-                ET.SubElement(within, "Say", language=LOCALES[language]).text = text
-
-    def _admit(self, document: ET.Element, verification: Verification) -> None:
-        decision = verification.decision
-        if not decision.accepted or decision.conference is None:
-            raise ValueError("nobody is let in without a decision")
-        conference = ET.SubElement(
-            ET.SubElement(document, "Dial"),
-            "Conference",
-            statusCallback=self._status_url,
-            statusCallbackEvent="join leave",
-            statusCallbackMethod="POST",
+    def read(self, address: CloudAddress, target: str, headers: Headers, body: bytes) -> Told:
+        """Exotel names the caller and what he keyed in its own way."""
+        try:
+            form = parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARAMETERS)
+        except ValueError:
+            # What cannot be read cannot be signed either.
+            raise not_signed() from None
+        self._signature.require(address, target, headers, form)
+        fields = fields_of(form, _PARAMETERS)
+        event, status = fields["StatusCallbackEvent"], fields["CallStatus"]
+        return Told(
+            fields["CallSid"],
+            (fields["From"] or fields["CallFrom"])[:MAX_TOLD] or None,
+            fields["Digits"] or fields["DigitsPressed"],
+            "left" if status in _ENDED else _EVENTS.get(event),
+            # Twilio counts what it tells of a conference.
+            f"{event}|{status}|{fields['SequenceNumber']}",
         )
-        conference.text = _in_xml(decision.conference.id)
-        who = decision.participant
+
+    def render(self, rendering: Rendering) -> Reply:
+        """The verbs for a step, in `<Response>`."""
+        step, language, following = rendering
+        if isinstance(step, Ask):
+            verbs = self._asking(self._spoken(step.say, language), following)
+        elif isinstance(step, Admit):
+            verbs = [self._dial(step.verification)]
+        else:
+            verbs = [*self._spoken(step.say, language), element("Hangup")]
+        return Reply(_HEAD, document(element("Response", None, *verbs)))
+
+    def _asking(self, spoken: Iterable[Element], following: str) -> list[Element]:
+        gathering = {
+            "input": "dtmf",
+            "finishOnKey": "#",
+            "numDigits": str(MAX_KEYED + 1),
+            "timeout": self._digit_timeout,
+            "action": following,
+            "method": "POST",
+        }
+        # Without digits the cloud goes on behind it: silence is asked about too.
+        return [element("Gather", gathering, *spoken), element("Redirect", {"method": "POST"}, following)]
+
+    def _spoken(self, prompts: Iterable[Prompt], language: str) -> list[Element]:
+        texts = [said(prompt, language, self._prompts) for prompt in prompts]
+        return [
+            element("Play", None, text) if is_recording(text) else element("Say", {"language": LOCALES[language]}, text)
+            for text in texts
+        ]
+
+    def _dial(self, verification: Verification) -> Element:
+        conference = admitted(verification)
+        attributes = {
+            "statusCallback": self._status.url,
+            "statusCallbackEvent": "join leave",
+            "statusCallbackMethod": "POST",
+        }
+        who = verification.decision.participant
         if who is not None:
             # Two people of one name may be in one conference, and Twilio turns away a label that is in use: error 16025.
-            conference.set("participantLabel", f"{label(f'{who.first_name} {who.last_name}')} {verification.id}")
+            attributes["participantLabel"] = f"{name_in_label(who.first_name, who.last_name)} {verification.id}"
+        return element("Dial", None, element("Conference", attributes, conference.id))
 
 
-def label(name: str) -> str:
+def name_in_label(*names: str) -> str:
     """A name as it may stand in a participant's label: no slash, written out or not (Twilio's error 16023)."""
-    return " ".join(_NOT_LABEL.sub(" ", _in_xml(name)).split())[:_MAX_NAME]
+    return " ".join(_NOT_IN_LABEL.sub(" ", legal(" ".join(names))).split())[:_MAX_NAME]
 
 
-@asynccontextmanager
-async def serving(settings: Twiml, surroundings: Surroundings) -> AsyncGenerator[int]:
+def serving(settings: Twiml, surroundings: Surroundings) -> AbstractAsyncContextManager[int]:
     """The door, open; its port. Raises SettingsError, PortError."""
-    address = CloudAddress.of("doors.twiml.url", settings.url)
-    secret = read_secret("doors.twiml.auth_token_file", settings.auth_token_file)
-    dialogues = WebhookDialogues(DOOR, address, settings.language, surroundings)
-    server = HttpServer(
-        lambda _: None,
-        surroundings.metrics.refusals(DOOR),
-        posts=TwimlDoor(address, secret, settings.prompts, dialogues).posts,
-        max_body=MAX_BODY,
-        drain_timeout=surroundings.drain_timeout,
-    )
-    async with listening(
-        web.ServerRunner(server), "doors.twiml.port", settings.host, settings.port, backlog=1024
-    ) as port:
-        yield port
-
-
-def _fields(signature: TwilioSignature, target: str, headers: Headers, body: bytes) -> dict[str, str]:
-    """The parameters of a request that is signed. Raises Problem."""
-    try:
-        pairs = parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARAMETERS)
-    except ValueError:
-        # What cannot be read cannot be signed either.
-        raise not_signed() from None
-    signature.require(target, headers, pairs)
-    fields: dict[str, str] = {}
-    for name, value in pairs:
-        if name in _READ and name in fields:
-            raise Problem(400, "The request is malformed.", errors={name: "stands more than once"})
-        fields[name] = value
-    return fields
-
-
-def _told(fields: Mapping[str, str]) -> Told:
-    """Exotel names the caller and what he keyed in its own way."""
-    return Told.of(
-        "CallSid",
-        fields.get("CallSid"),
-        fields.get("From") or fields.get("CallFrom"),
-        fields.get("Digits") or fields.get("DigitsPressed"),
-    )
-
-
-def _occasion(fields: Mapping[str, str]) -> str:
-    """What tells one event of a call from another: Twilio counts them."""
-    return "|".join(fields.get(name, "") for name in ("StatusCallbackEvent", "CallStatus", "SequenceNumber"))
-
-
-def _in_xml(text: str) -> str:
-    return _NOT_XML.sub("", text)
+    return served(DOOR, settings.host, settings.port, lambda: TwimlDoor(settings, surroundings), surroundings)

@@ -1,17 +1,15 @@
-"""The dialogues of a door that a cloud asks by webhook, one request a step. The door reads, checks and renders."""
+"""The dialogues of a door that a cloud asks by webhook, one request a step."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 from urllib.parse import parse_qsl
 
 from daemon.doors.cloud_address import CloudAddress
 from daemon.doors.dialogue import Ask, Step, begin, heard
-from daemon.doors.http_question import MAX_TOLD
 from daemon.doors.http_reply import NO_CONTENT, Reply
-from daemon.doors.problem import Problem
 from daemon.doors.spoken import LOCALES
 from daemon.doors.surroundings import Surroundings
 from daemon.doors.webhooks import Recent, SealedStates
@@ -19,33 +17,23 @@ from daemon.verify import Verification
 from loader.door_sections import Language
 from loader.index import Question
 
-FIRST_DIGIT_TIMEOUT: Final = 10
-"""Seconds that a caller has to begin."""
-DIGIT_TIMEOUT: Final = 5
-"""Seconds that a caller has for the next digit, and after which he has keyed all if there was no `#`."""
-
 _STATE: Final = "state"
 _LANGUAGE: Final = "language"
 
 
 class Told(NamedTuple):
-    """What a request tells of its call."""
+    """What a request tells of its call: what the caller has keyed, or what has become of him."""
 
     call_id: str
     caller: str | None
     digits: str
-
-    @classmethod
-    def of(cls, name: str, call_id: str | None, caller: str | None, digits: str | None) -> Told:
-        """`name` is what the cloud calls the call's ID. Raises Problem if that is missing or too long."""
-        if not call_id:
-            raise Problem(400, "The request tells of no call.", errors={name: "is missing"})
-        if len(call_id) > MAX_TOLD:
-            raise Problem(400, "The request tells of no call.", errors={name: f"has more than {MAX_TOLD} characters"})
-        return cls(call_id, (caller or "")[:MAX_TOLD] or None, digits or "")
+    event: Literal["joined", "left"] | None
+    """Whether he has been put through, or has left or hung up; None if neither."""
+    occasion: str
+    """What tells this event of the call from another of its kind."""
 
 
-class Rendered(NamedTuple):
+class Rendering(NamedTuple):
     """What a door has to render: `following` is the address of the next request, empty if there is to be none."""
 
     step: Step
@@ -69,8 +57,12 @@ class WebhookDialogues:
         self._answers: Recent[Reply] = Recent()
         self._events: Recent[Reply] = Recent()
 
-    def answer(self, target: str, told: Told, render: Callable[[Rendered], Reply]) -> Reply:
-        """The answer to a request. Each state is given out once, so call, state and digits tell a retry from a new try."""
+    def answer(self, target: str, told: Told, render: Callable[[Rendering], Reply]) -> Reply:
+        """The answer to what the caller has keyed.
+
+        Each state is given out once, so that call, state and digits tell a retry from a new try of the same digits;
+        the mark that some clouds set on a retry tells no more.
+        """
         begun = perf_counter()
         query = dict(parse_qsl(target.partition("?")[2]))
         sealed = query.get(_STATE, "")
@@ -86,19 +78,18 @@ class WebhookDialogues:
             following = ""
             if isinstance(step, Ask):
                 following = self._address.following(**kept, state=self._states.seal(told.call_id, step.state))
-            return render(Rendered(step, kept.get(_LANGUAGE, self._language), following))
+            return render(Rendering(step, kept.get(_LANGUAGE, self._language), following))
 
         return self._answers.once((told.call_id, sealed, told.digits, *kept.values()), given)
 
-    def joined(self, call_id: str, occasion: str) -> Reply:
-        """The caller has been put through. What is told twice of one occasion counts once."""
-        return self._events.once(("joined", call_id, occasion), lambda: _done(self._roll.joined, call_id))
+    def note(self, told: Told) -> Reply:
+        """What has become of a caller; what is told twice of one occasion counts once."""
 
-    def left(self, call_id: str, occasion: str) -> Reply:
-        """The caller has left, or the call is over."""
-        return self._events.once(("left", call_id, occasion), lambda: _done(self._roll.left, call_id))
+        def noted() -> Reply:
+            if told.event == "joined":
+                self._roll.joined(told.call_id)
+            elif told.event == "left":
+                self._roll.left(told.call_id)
+            return NO_CONTENT
 
-
-def _done(tell: Callable[[str], None], call_id: str) -> Reply:
-    tell(call_id)
-    return NO_CONTENT
+        return self._events.once((told.call_id, told.event or "", told.occasion), noted)

@@ -7,18 +7,17 @@ from typing import Any
 
 import pytest
 
-from daemon.doors.cloud_address import CloudAddress
 from daemon.doors.dialogue import Admit, Ask, Dismiss, Prompt, State
-from daemon.doors.jambonz import DOOR, JambonzDoor
-from daemon.doors.signatures import JambonzSignature
+from daemon.doors.jambonz import JambonzDoor
 from daemon.doors.spoken import LOCALES, said
 from daemon.doors.surroundings import Surroundings
-from daemon.doors.webhook_dialogues import Rendered, WebhookDialogues
+from daemon.doors.webhook_dialogues import Rendering
 from daemon.live import Live
 from daemon.verify import Verification
+from loader.door_sections import Jambonz
 from loader.index import Decision, Reason
 from loader.model import Conference, Level, Participant, Passcode, Revision
-from tests.unit.daemon.doors.clouds import CALL, Door, JambonzCloud, opened, own, signed_json, surroundings
+from tests.unit.daemon.doors.clouds import CALL, Door, JambonzCloud, opened, own, secret_file, signed_json, surroundings
 from tests.unit.daemon.doors.conftest import OWNERS
 
 PASSCODE, PIN = "7784321", "004127"
@@ -39,10 +38,9 @@ def around(live: Live, tmp_path: Path) -> Surroundings:
 
 def rendered(around: Surroundings, step: Any, *, language: str = "en", following: str = "", **prompts: str) -> Any:
     """The verbs for a step."""
-    address = CloudAddress.of("x", URL)
-    dialogues = WebhookDialogues(DOOR, address, "en", around)
-    door = JambonzDoor(address, JambonzSignature(b"x"), own(**prompts), dialogues)
-    return json.loads(door._render(Rendered(step, language, following)).body)
+    folder = around.keyring().path.parent
+    settings = Jambonz(url=URL, secret_file=str(secret_file(folder)), prompts=own(**prompts))
+    return json.loads(JambonzDoor(settings, around).render(Rendering(step, language, following)).body)
 
 
 @pytest.mark.parametrize("language", LOCALES)
@@ -60,8 +58,8 @@ def test_a_question_gathers_digits_and_ends_in_an_excuse_should_the_next_request
             "finishOnKey": "#",
             "minDigits": 1,
             "maxDigits": 33,
-            "timeout": 10,
-            "interDigitTimeout": 5,
+            "timeout": 10.0,
+            "interDigitTimeout": 5.0,
             "actionHook": following,
             "say": {"text": said(Prompt.PIN, language, own())},
         },
@@ -93,7 +91,7 @@ def test_an_entry_is_the_conference_and_nobodys_name(around: Surroundings) -> No
     "decision", [Decision(Reason.UNKNOWN_PIN, CONFERENCE), Decision(Reason.LOCKED), Decision(None, None)]
 )
 def test_nobody_is_let_in_without_an_accepted_decision(around: Surroundings, decision: Decision) -> None:
-    with pytest.raises(ValueError, match="without a decision"):
+    with pytest.raises(ValueError, match="without an accepted decision"):
         rendered(around, Admit(Verification("1-1", decision)))
 
 

@@ -27,9 +27,8 @@ def is_accepted(
     target: str = "/myapp.php?foo=1&bar=2",
     url: str = "https://mycompany.com/myapp.php",
 ) -> bool:
-    signature = TwilioSignature(CloudAddress.of("x", url), TOKEN.encode())
     try:
-        signature.require(target, sent, parameters)
+        TwilioSignature(TOKEN.encode()).require(CloudAddress.of("x", url), target, sent, parameters)
     except Problem as problem:
         return not is_refusal(problem)
     return True

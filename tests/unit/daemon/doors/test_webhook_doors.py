@@ -366,7 +366,7 @@ async def test_what_is_not_signed_is_refused_before_anything_else(door: Door, mo
     def looked(*_: object) -> None:
         raise AssertionError
 
-    for name in ("answer", "joined", "left"):
+    for name in ("answer", "note"):
         monkeypatch.setattr(WebhookDialogues, name, looked)
     for url in (door.cloud.url, f"{door.cloud.url}/status", f"{door.cloud.url}?state=x"):
         signed = door.cloud.request(url, door.cloud.keyed(PIN))
