@@ -114,7 +114,7 @@ class HttpServer(web.Server):
         """Answer a request that has just come, unless it is not plain and whole: whether it was answered."""
         if not isinstance(message, RawRequestMessage):
             return False
-        post = self._at_once.get(message.path)
+        post = self._at_once.get(message.path) or self._at_once.get(message.path.partition("?")[0])
         if (
             post is None
             or message.method != hdrs.METH_POST
