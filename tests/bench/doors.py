@@ -10,20 +10,25 @@ To add a door: write what asks it one question (:data:`Asker`), and give it a li
 from __future__ import annotations
 
 import hashlib
+import hmac
+import json
 import multiprocessing
 import os
 import re
 import socket
 import struct
 import tempfile
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from itertools import count, cycle
 from pathlib import Path
 from statistics import median, quantiles
-from time import perf_counter
+from time import perf_counter, time
 from typing import Final, NamedTuple, TypeAlias
+from urllib.parse import urlencode
+from uuid import uuid4
 
 from daemon.doors.radius_packet import (
     ACCESS_ACCEPT,
@@ -55,7 +60,8 @@ MakeAsker: TypeAlias = Callable[[int, Workplace], Asker]
 class Door(NamedTuple):
     """A door to be measured: its name in the settings, what else must be set for it, and what asks it.
 
-    `beside` is the program that it is compared with, called with a port and asked by the same client.
+    `beside` is the program that it is compared with, called with a port and asked by the same client; without one it
+    is compared with the HTTP door, asked in the way that `http` names.
     """
 
     name: str
@@ -63,6 +69,7 @@ class Door(NamedTuple):
     settings: Callable[[Workplace], Mapping[str, str]] = lambda _: {}
     beside: str | None = None
     goal: float | None = None
+    http: str = "HTTP, a connection each"
 
 
 class Load(NamedTuple):
@@ -104,7 +111,7 @@ def run(*, rounds: int = 5, seconds: float = 2.0, entries: int = 8_000) -> list[
             raise RuntimeError("a door was not asked")
     figures = [figure for name in ("HTTP, kept alive", "HTTP, a connection each") for figure in _told(name, loads)]
     for door in _DOORS:
-        figures += _told(door.name, loads, beside=_bare(door) if door.beside else "HTTP, a connection each")
+        figures += _told(door.name, loads, beside=_bare(door) if door.beside else door.http)
         if door.beside is not None:
             figures += _shares(door, loads[door.name], loads[_bare(door)])
     return figures
@@ -336,9 +343,126 @@ def _radius_settings(workplace: Workplace) -> Mapping[str, str]:
     return {"ACCOUNTING_PORT": "0", "CLIENTS_FILE": str(clients)}
 
 
+# Clouds: the signed webhook with a PIN, on a connection that is kept alive, as a proxy keeps it.
+
+_CLOUD: Final = "https://rollcall.example.com/calls"
+_CLOUD_SECRET: Final = b"0123456789abcdef0123456789abcdef"
+
+
+def _cloud_settings(file: str) -> Callable[[Workplace], Mapping[str, str]]:
+    def settings(workplace: Workplace) -> Mapping[str, str]:
+        path = workplace.folder / "cloud-secret"
+        path.touch(mode=0o600)
+        path.write_bytes(_CLOUD_SECRET)
+        return {"URL": _CLOUD, file: str(path)}
+
+    return settings
+
+
+def twiml(port: int, workplace: Workplace) -> Asker:
+    """As Twilio posts; the PIN is in the form."""
+    return _cloud(port, workplace, _twilio_request, re.compile(rb'action="[^"?]*([^"]*)"'), b"<Dial>")
+
+
+def jambonz(port: int, workplace: Workplace) -> Asker:
+    """As jambonz posts; the PIN is in JSON."""
+    return _cloud(port, workplace, _jambonz_request, re.compile(rb'"actionHook":"[^"?]*([^"]*)"'), b'"conference"')
+
+
+def _cloud(
+    port: int,
+    workplace: Workplace,
+    request: Callable[[str, str, str], bytes],
+    following: re.Pattern[bytes],
+    accepted: bytes,
+) -> Asker:
+    connection = connected(port)
+    call_id = f"CA{uuid4().hex}"
+
+    def answered(query: str, digits: str) -> bytes:
+        connection.sendall(request(query, call_id, digits))
+        return connection.recv(65536)
+
+    def query_after(answer: bytes) -> str:
+        match = following.search(answer)
+        if match is None:
+            raise RuntimeError("the caller is not asked")
+        return match[1].decode()
+
+    asked = query_after(answered(query_after(answered("", "")), workplace.passcode))
+    numbers = count()
+
+    def ask(pin: str) -> None:
+        # What stands behind the `#` is not looked at, but makes it a new question rather than a retry.
+        if accepted not in answered(asked, f"{pin}#{next(numbers)}"):
+            raise RuntimeError("not accepted by webhook")
+
+    return ask
+
+
+def _twilio_request(query: str, call_id: str, digits: str) -> bytes:
+    form = {
+        "AccountSid": "AC0123456789abcdef0123456789abcdef",
+        "ApiVersion": "2010-04-01",
+        "CallSid": call_id,
+        "CallStatus": "in-progress",
+        "Called": "+15550199",
+        "CalledCity": "",
+        "CalledCountry": "US",
+        "Caller": "+15550100",
+        "CallerCity": "SPRINGFIELD",
+        "CallerCountry": "US",
+        "Digits": digits,
+        "Direction": "inbound",
+        "FinishedOnKey": "#",
+        "From": "+15550100",
+        "FromCountry": "US",
+        "To": "+15550199",
+        "ToCountry": "US",
+        "msg": "Gather End",
+    }
+    signed = _CLOUD + query + "".join(name + value for name, value in sorted(form.items()))
+    signature = b64encode(hmac.digest(_CLOUD_SECRET, signed.encode(), "sha1")).decode()
+    return _posted(query, urlencode(form), f"application/x-www-form-urlencoded\r\nX-Twilio-Signature: {signature}")
+
+
+def _jambonz_request(query: str, call_id: str, digits: str) -> bytes:
+    body = json.dumps(
+        {
+            "call_sid": call_id,
+            "direction": "inbound",
+            "from": "+15550100",
+            "to": "15550199",
+            "call_id": "fc5f8190-718a-123b-e6ba-023fd61c5256",
+            "sip_status": 200,
+            "sip_reason": "OK",
+            "call_status": "in-progress",
+            "caller_id": "+15550100",
+            "account_sid": "4bfe85c1-96bb-4af7-ac83-68fe7ebd562d",
+            "trace_id": "18228daa536f82e0ec29074e7bf47b89",
+            "application_sid": "08d78564-d3f6-4db4-95ce-513ae757c2c9",
+            "fs_sip_address": "192.0.2.1:5060",
+            "digits": digits,
+            "reason": "dtmfDetected",
+        }
+    )
+    seconds = int(time())
+    signature = hmac.digest(_CLOUD_SECRET, f"{seconds}.{body}".encode(), "sha256").hex()
+    return _posted(query, body, f"application/json\r\nJambonz-Signature: t={seconds},v1={signature}")
+
+
+def _posted(query: str, body: str, rest: str) -> bytes:
+    return (
+        f"POST /calls{query} HTTP/1.1\r\nHost: rollcall.example.com\r\nContent-Length: {len(body)}\r\n"
+        f"Content-Type: {rest}\r\n\r\n{body}"
+    ).encode()
+
+
 _DOORS: Final[Sequence[Door]] = (
     Door("fastagi", fastagi, beside="tests.bench.bare_agi", goal=0.7),
     Door("httapi", httapi),
     Door("voicexml", voicexml),
     Door("radius", radius, _radius_settings),
+    Door("twiml", twiml, _cloud_settings("AUTH_TOKEN_FILE"), http="HTTP, kept alive"),
+    Door("jambonz", jambonz, _cloud_settings("SECRET_FILE"), http="HTTP, kept alive"),
 )
