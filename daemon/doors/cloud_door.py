@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from time import perf_counter
 from typing import ClassVar, Final
 
 from daemon.doors.cloud_address import CloudAddress
@@ -49,9 +50,12 @@ class CloudDoor(ABC):
         """A step of the dialogue as the cloud is told it."""
 
     def _asked(self, target: str, headers: Headers, body: bytes) -> Reply:
+        begun = perf_counter()
         told = self._checked(self.read(self._address, target, headers, body))
-        # Nothing is verified for a caller who has hung up.
-        return self._dialogues.answer(target, told, self.render) if told.event is None else self._dialogues.note(told)
+        if told.event is not None:
+            # Nothing is verified for a caller who has hung up.
+            return self._dialogues.note(told)
+        return self._dialogues.answer(target, told, begun, self.render)
 
     def _reported(self, target: str, headers: Headers, body: bytes) -> Reply:
         told = self.read(self._status, target, headers, body)

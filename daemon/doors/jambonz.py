@@ -98,21 +98,25 @@ class JambonzDoor(CloudDoor):
         elif isinstance(step, Admit):
             verbs = [self._conference(step.verification)]
         else:
-            verbs = self._spoken(step.say, language)
+            verbs = self._verbs(step.say, language)
         return Reply(_HEAD, _encode([*verbs, _HANGUP]))
 
     def _asking(self, say: Iterable[Prompt], language: str, following: str) -> list[Verb]:
-        *before, prompt = self._spoken(say, language)
-        gather = {**self._listening, "actionHook": following, prompt.pop("verb"): prompt}
+        *before, last = say
+        verb, content = self._spoken(last, language)
+        gather = {**self._listening, "actionHook": following, verb: content}
         # jambonz comes to what stands behind only when it gets no other verbs: when the next request has failed.
-        return [*before, gather, *self._spoken((Prompt.UNAVAILABLE, Prompt.GOODBYE), language)]
+        excuse = self._verbs((Prompt.UNAVAILABLE, Prompt.GOODBYE), language)
+        return [*self._verbs(before, language), gather, *excuse]
 
-    def _spoken(self, prompts: Iterable[Prompt], language: str) -> list[Verb]:
+    def _verbs(self, prompts: Iterable[Prompt], language: str) -> list[Verb]:
+        spoken = [self._spoken(prompt, language) for prompt in prompts]
+        return [{"verb": verb, **content} for verb, content in spoken]
+
+    def _spoken(self, prompt: Prompt, language: str) -> tuple[str, Verb]:
         """In the voice of the application in jambonz, which goes with its language and vendor."""
-        texts = [said(prompt, language, self._prompts) for prompt in prompts]
-        return [
-            {"verb": "play", "url": text} if is_recording(text) else {"verb": "say", "text": text} for text in texts
-        ]
+        text = said(prompt, language, self._prompts)
+        return ("play", {"url": text}) if is_recording(text) else ("say", {"text": text})
 
     def _conference(self, verification: Verification) -> Verb:
         # No name goes along: jambonz puts a member's tag into a command of FreeSWITCH as it is.

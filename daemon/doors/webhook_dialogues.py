@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import perf_counter
 from typing import Final, Literal, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -57,13 +56,12 @@ class WebhookDialogues:
         self._answers: Recent[Reply] = Recent()
         self._events: Recent[Reply] = Recent()
 
-    def answer(self, target: str, told: Told, render: Callable[[Rendering], Reply]) -> Reply:
-        """The answer to what the caller has keyed.
+    def answer(self, target: str, told: Told, begun: float, render: Callable[[Rendering], Reply]) -> Reply:
+        """The answer to what the caller has keyed; `begun` is as for :meth:`daemon.verify.Verifier.verify`.
 
         Each state is given out once, so that call, state and digits tell a retry from a new try of the same digits;
         the mark that some clouds set on a retry tells no more.
         """
-        begun = perf_counter()
         query = dict(parse_qsl(target.partition("?")[2]))
         sealed = query.get(_STATE, "")
         language = query.get(_LANGUAGE, "")

@@ -476,3 +476,16 @@ async def test_a_thousand_half_sent_questions_keep_nobody_waiting(served: Served
     for at in (0, 500, 999):
         rest = QUESTION[1 + at % len(half) :]
         assert (await clients[at].ask_on(QUESTION, rest)).json["result"] == "accepted"
+
+
+async def test_what_has_a_query_is_answered_at_once_too(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without aiohttp's task for the connection."""
+
+    async def slow(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(http_server.HttpServer, "_handle", slow)
+    async with serving(live) as door:
+        asked = QUESTION.replace(b"POST /v1/verify ", b"POST /v1/verify?state=x ")
+        assert asked != QUESTION
+        assert (await door.ask(asked)).json["result"] == "accepted"
