@@ -76,7 +76,7 @@ class JambonzDoor(CloudDoor):
         }
 
     def read(self, address: CloudAddress, target: str, headers: Headers, body: bytes) -> Told:  # noqa: ARG002 - not signed
-        """Only the body is signed, not the address."""
+        """What the JSON tells. Only the body is signed, not the address."""
         self._signature.require(headers, body)
         try:
             sent = _decode(body)

@@ -64,7 +64,7 @@ class TwimlDoor(CloudDoor):
         self._digit_timeout = str(settings.digit_timeout)
 
     def read(self, address: CloudAddress, target: str, headers: Headers, body: bytes) -> Told:
-        """Exotel names the caller and what he keyed in its own way."""
+        """What the form tells. Exotel names the caller, and what he keyed, in its own way."""
         try:
             form = parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARAMETERS)
         except ValueError:
