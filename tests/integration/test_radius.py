@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ import pytest
 
 from tests.integration.conftest import Start
 from tests.integration.processes import Daemon, Installation, wait_until
+from tests.integration.programs import program
 
 SECRET: Final = "a-secret-of-the-tests-alone-4711"
 GATEWAYS_SECRET: Final = "another-secret-of-the-tests-0815"
@@ -23,21 +23,9 @@ CONFIGS: Final = Path(__file__).parents[2] / "configs" / "switches" / "radius"
 ASKED: Final = 'User-Name = "{}", User-Password = "{}", Calling-Station-Id = "+15550100", Message-Authenticator = 0x00'
 
 
-def program(name: str, package: str) -> str:
-    """Where a program is. Skips the test if it is nowhere, except where `.ci/run` has installed it."""
-    # Debian has FreeRADIUS where only the system's own programs are.
-    path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
-    if path is None:
-        reason = f"{name} is missing; Debian's package is {package}"
-        if os.environ.get("REQUIRE_PROGRAMS"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return path
-
-
 @pytest.fixture(scope="module")
 def radclient() -> str:
-    return program("radclient", "freeradius-utils")
+    return program("radclient")
 
 
 class Heard(NamedTuple):
@@ -225,7 +213,7 @@ class Proxy(NamedTuple):
 @pytest.fixture
 def proxy(opened: Opened, tmp_path: Path) -> Iterator[Proxy]:
     """The shipped files, with nothing changed but addresses and ports."""
-    freeradius = program("freeradius", "freeradius")
+    freeradius = program("freeradius")
     folder = tmp_path / "freeradius"
     folder.mkdir(mode=0o700)
     ports = free_udp_ports()
