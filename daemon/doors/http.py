@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from time import perf_counter
 from typing import Final
+from urllib.parse import parse_qsl
 
 from aiohttp import hdrs
 
 from daemon.doors.authorization import authorize, not_loaded
-from daemon.doors.http_answer import as_json, as_text, conference_as_json
+from daemon.doors.http_answer import (
+    as_form,
+    as_json,
+    as_line,
+    conference_as_json,
+    problem_as_form,
+    problem_as_line,
+)
 from daemon.doors.http_question import READERS
 from daemon.doors.http_reply import Get, Headers, Post, Reply, head, problem_reply
 from daemon.doors.problem import Problem
@@ -26,7 +34,7 @@ _OPENAPI: Final = "/openapi.json"
 _JSON: Final = "application/json"
 _JSON_HEAD: Final = head(200, _JSON)
 _TEXT: Final = "text/plain; charset=utf-8"
-_TEXT_HEAD: Final = head(200, _TEXT)
+_FORM: Final = "application/x-www-form-urlencoded"
 
 
 class HttpDoor:
@@ -36,9 +44,15 @@ class HttpDoor:
         self._live = live
         self._verify = verifier.verify
         self._description = Reply(_JSON_HEAD, description)
+        line = self._verifying(_TEXT, as_line, partial(_told, _TEXT, problem_as_line))
+        self._styles: Final[Mapping[str, Post]] = {
+            "line": line,
+            "form": self._verifying(_FORM, as_form, partial(_told, _FORM, problem_as_form)),
+        }
+        self._unknown_style = line._replace(answer=self._refuse_style)
         self.posts: Final[Mapping[str, Post]] = {
-            "/v1/verify": Post(self._verify_json, problem_reply),
-            "/v1/verify.txt": Post(self._verify_text, _problem_as_text),
+            "/v1/verify": self._verifying(_JSON, as_json, problem_reply),
+            "/v1/verify.txt": line._replace(styled=self._styled),
         }
 
     def gets(self, path: str) -> Get | None:
@@ -48,11 +62,30 @@ class HttpDoor:
         passcode = path.removeprefix(_CONFERENCES)
         return None if passcode in ("", path) or "/" in passcode else partial(self._conference, passcode)
 
-    def _verify_json(self, _target: str, headers: Headers, body: bytes) -> Reply:
-        return Reply(_JSON_HEAD, as_json(self._verified(headers, body)))
+    def _verifying(
+        self, media_type: str, render: Callable[[Verification], bytes], refusal: Callable[[Problem], Reply]
+    ) -> Post:
+        first_lines = head(200, media_type)
 
-    def _verify_text(self, _target: str, headers: Headers, body: bytes) -> Reply:
-        return Reply(_TEXT_HEAD, as_text(self._verified(headers, body)))
+        def answer(_target: str, headers: Headers, body: bytes) -> Reply:
+            return Reply(first_lines, render(self._verified(headers, body)))
+
+        return Post(answer, refusal)
+
+    def _styled(self, target: str, headers: Headers) -> Post:
+        """The query's `style` counts, and without one the media type that is named first in `Accept`."""
+        query = target.partition("?")[2]
+        fields = parse_qsl(query, keep_blank_values=True) if query else ()
+        styles = [value for name, value in fields if name == "style"]
+        if styles:
+            return self._styles.get(styles[0], self._unknown_style) if len(styles) == 1 else self._unknown_style
+        accepted = headers.get(hdrs.ACCEPT, "").lower()
+        is_first = accepted.startswith(_FORM) and accepted.partition(",")[0].partition(";")[0].rstrip() == _FORM
+        return self._styles["form" if is_first else "line"]
+
+    def _refuse_style(self, _target: str, headers: Headers, _body: bytes) -> Reply:
+        authorize(self._live, headers)
+        raise Problem(400, f"The style must be one of: {', '.join(self._styles)}.")
 
     def _verified(self, headers: Headers, body: bytes) -> Verification:
         begun = perf_counter()
@@ -82,6 +115,5 @@ class HttpDoor:
         return Reply(_JSON_HEAD, conference_as_json(conference))
 
 
-def _problem_as_text(problem: Problem) -> Reply:
-    # The first word tells an error too: some dialplans cannot see a status.
-    return Reply(head(problem.status, _TEXT, problem.headers), f"error|{problem.title}".encode(), problem.close)
+def _told(media_type: str, render: Callable[[Problem], bytes], problem: Problem) -> Reply:
+    return Reply(head(problem.status, media_type, problem.headers), render(problem), problem.close)

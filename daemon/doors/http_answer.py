@@ -1,12 +1,16 @@
-"""A verification becomes what a switch reads: JSON, or one line of text."""
+"""A verification becomes what a switch reads: JSON, one line of text, or a form."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
+from unicodedata import category
+from urllib.parse import quote
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from daemon.doors.problem import Problem
 from daemon.verify import ACCEPTED, REJECTED, Verification
 from loader.index import Reason
 from loader.model import Conference, Level, Participant, Revision
@@ -78,7 +82,7 @@ def as_json(verification: Verification) -> bytes:
     return _encode(_Accepted(ACCEPTED, True, verification_id, decision.participant, listed, told))
 
 
-def as_text(verification: Verification) -> bytes:
+def as_line(verification: Verification) -> bytes:
     """The answer of `/v1/verify.txt`: one line, without a line end."""
     decision = verification.decision
     if decision.reason is Reason.LOCKED:
@@ -88,7 +92,59 @@ def as_text(verification: Verification) -> bytes:
     who = decision.participant
     told = (who.first_name, who.last_name, who.company, decision.level or "") if who else ("", "", "", "")
     # A `|` within a name must not shift the fields behind it.
-    return "|".join((ACCEPTED, *(field.replace("|", "/") for field in (*told, decision.conference.id)))).encode()
+    fields = (field.replace("|", "/") for field in (*told, decision.conference.id))
+    return _on_one_line("|".join((ACCEPTED, *fields))).encode()
+
+
+def problem_as_line(problem: Problem) -> bytes:
+    """The first word tells an error too: some dialplans cannot see a status."""
+    return f"error|{problem.title}".encode()
+
+
+def as_form(verification: Verification) -> bytes:
+    """The answer of `/v1/verify.txt` as `key=value&key=value`, percent-encoded: the keys that have a value."""
+    verification_id, decision = verification
+    conference = decision.conference
+    if decision.reason is not None or conference is None:
+        return _form(
+            (
+                ("result", REJECTED),
+                ("reason", decision.reason or Reason.UNKNOWN_PASSCODE),
+                ("retry_after", decision.retry_after),
+                ("attempts_left", decision.attempts_left),
+                ("verification_id", verification_id),
+            )
+        )
+    who = decision.participant
+    # What people have typed comes last. Asterisk's HASH() parts what it has decoded at commas, and a parenthesis,
+    # bracket or quote that is left open hides those behind it (main/app.c, __ast_app_separate_args).
+    return _form(
+        (
+            ("result", ACCEPTED),
+            ("verification_id", verification_id),
+            ("level", decision.level),
+            ("conference_id", conference.id),
+            ("first_name", who.first_name if who else None),
+            ("last_name", who.last_name if who else None),
+            ("company", who.company if who else None),
+        )
+    )
+
+
+def problem_as_form(problem: Problem) -> bytes:
+    """As an answer that is neither accepted nor rejected."""
+    return _form((("result", "error"), ("title", problem.title)))
+
+
+def _form(fields: Iterable[tuple[str, str | int | None]]) -> bytes:
+    # A space as %20: who decodes a `+` to a space is a matter of opinion, and Asterisk does so only on demand.
+    told = (f"{key}={quote(_on_one_line(str(value)), safe='')}" for key, value in fields if value not in (None, ""))
+    return "&".join(told).encode("ascii")
+
+
+def _on_one_line(text: str) -> str:
+    """The same without control characters: no text may end a line, or begin a header."""
+    return text if text.isprintable() else "".join(" " if category(one) == "Cc" else one for one in text)
 
 
 def conference_as_json(conference: Conference) -> bytes:

@@ -33,11 +33,13 @@ Get: TypeAlias = Callable[[str, Headers], Reply]
 class Post(NamedTuple):
     """An address whose answers need no more than the target (query and all), the headers and the body of a POST.
 
-    `answer` raises Problem to refuse; `refusal` renders a problem.
+    `answer` raises Problem to refuse; `refusal` renders a problem. `styled` finds the form of the address that this
+    target and these headers ask for, where there are several.
     """
 
     answer: Callable[[str, Headers, bytes], Reply]
     refusal: Callable[[Problem], Reply]
+    styled: Callable[[str, Headers], Post] | None = None
 
 
 def head(status: int, media_type: str, headers: Mapping[str, str] | None = None) -> bytes:

@@ -127,6 +127,8 @@ class HttpServer(web.Server):
             or self._draining
         ):
             return False
+        if post.styled is not None:
+            post = post.styled(message.path, message.headers)
         reply = self.answer_post(post, message.path, message.headers, payload.read_nowait())
         # Answers to what came together leave together: one wakes the other side up, the others find it awake.
         if not self._outbox:
@@ -167,6 +169,8 @@ class HttpServer(web.Server):
 
     async def _answered(self, request: web.BaseRequest) -> Reply:
         post = self._posts.get(request.path)
+        if post is not None and post.styled is not None:
+            post = post.styled(request.raw_path, request.headers)
         refusal = self._refusal if post is None else post.refusal
         try:
             if request.version not in (HttpVersion10, HttpVersion11):

@@ -56,6 +56,8 @@ def document(version: str) -> bytes:
                     "Accepted": _accepted(),
                     "AcceptedWithoutPin": _accepted_without_pin(),
                     "Rejected": _rejected(),
+                    "AcceptedForm": _accepted_form(),
+                    "RejectedForm": _rejected_form(),
                     "Participant": _object(dict.fromkeys(Participant.__struct_fields__, _text())),
                     "List": _object(
                         {"level": {"enum": list(Level)}, "revision": {"type": "integer", "minimum": 1}},
@@ -95,8 +97,11 @@ def _verify() -> _Schema:
 def _verify_text() -> _Schema:
     refused: _Schema = {
         str(status): {
-            "description": f"{TITLES[status]}: `error|{TITLES[status]}`.",
-            "content": {_TEXT: {"schema": {"type": "string", "const": f"error|{TITLES[status]}"}}},
+            "description": f"{TITLES[status]}: `error|{TITLES[status]}`, or a form with the same title.",
+            "content": {
+                _TEXT: {"schema": {"type": "string", "const": f"error|{TITLES[status]}"}},
+                _FORM: {"schema": _object({"result": {"const": "error"}, "title": {"const": TITLES[status]}})},
+            },
             **_headers(status),
         }
         for status in (400, 401, 405, 408, 413, 415, 417, 503)
@@ -107,19 +112,30 @@ def _verify_text() -> _Schema:
     refused["400"]["content"][MEDIA_TYPE] = {"schema": _ref("Problem")}
     return {
         "operationId": "verifyText",
-        "summary": "The same question, answered in one line for dialplans that cannot read JSON.",
+        "summary": "The same question, answered as text for dialplans that cannot read JSON.",
+        "parameters": [
+            {
+                "name": "style",
+                "in": "query",
+                "schema": {"enum": ["line", "form"]},
+                "description": "One line, or `key=value&key=value`. Without it the media type that `Accept` names "
+                f"first decides: `{_FORM}` is a form, and all else a line.",
+            }
+        ],
         "requestBody": _question_body(),
         "responses": {
             "200": {
                 "description": "`accepted|<first>|<last>|<company>|<level>|<conference id>`, `rejected|<reason>`, or "
-                "`rejected|locked|<retry_after>`. A `|` within a name arrives as `/`.",
+                "`rejected|locked|<retry_after>`. A `|` within a name arrives as `/`. As a form: the keys that have a "
+                "value, percent-encoded, a space as `%20`, in this order.",
                 "content": {
                     _TEXT: {
                         "schema": {
                             "type": "string",
                             "pattern": rf"^({ACCEPTED}(\|[^|]*){{5}}|{REJECTED}\|[a-z_]+(\|[0-9]+)?)$",
                         }
-                    }
+                    },
+                    _FORM: {"schema": {"oneOf": [_ref("AcceptedForm"), _ref("RejectedForm")]}},
                 },
             },
             **refused,
@@ -214,16 +230,32 @@ def _accepted_without_pin() -> _Schema:
     )
 
 
+def _accepted_form() -> _Schema:
+    return _object(
+        {"result": {"const": ACCEPTED}, "verification_id": _text(), "conference_id": _text()},
+        optional={"level": {"enum": list(Level)}, "first_name": _text(), "last_name": _text(), "company": _text()},
+        description="Without `level` and names where the conference asks for no PIN.",
+    )
+
+
+def _rejected_form() -> _Schema:
+    number = {"type": "string", "pattern": "^[0-9]+$"}
+    return _object(
+        {"result": {"const": REJECTED}, "reason": _reason(), "verification_id": _text()},
+        optional={"retry_after": number, "attempts_left": number},
+    )
+
+
+def _reason() -> _Schema:
+    return {
+        "enum": list(Reason),
+        "description": "To a caller, `inactive_pin` and `unknown_pin` should sound the same.",
+    }
+
+
 def _rejected() -> _Schema:
     return _object(
-        {
-            "result": {"const": REJECTED},
-            "reason": {
-                "enum": list(Reason),
-                "description": "To a caller, `inactive_pin` and `unknown_pin` should sound the same.",
-            },
-            "verification_id": _text(),
-        },
+        {"result": {"const": REJECTED}, "reason": _reason(), "verification_id": _text()},
         optional={
             "attempts_left": {"type": "integer", "minimum": 0, "description": "After the last, hang up."},
             "retry_after": {"type": "integer", "minimum": 1, "description": "Seconds to wait, when `locked`."},

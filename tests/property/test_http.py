@@ -29,6 +29,12 @@ PIECES = [
     post(ASKED, "/v1/verify%3Fx"),
     post(ASKED, "/v1/verify#x"),
     post(ASKED, "http://rollcall/v1/verify?x"),
+    post(ASKED, "/v1/verify.txt?style=form"),
+    post({**ASKED, "pin": "1"}, "/v1/verify.txt?style=line"),
+    post(ASKED, "/v1/verify.txt?style=xml"),
+    post(ASKED, "/v1/verify.txt?style=form", token="rc_wrong"),
+    post({"passcode": "7784321"}, "/v1/verify.txt", headers="Accept: application/x-www-form-urlencoded\r\n"),
+    get("/v1/verify.txt?style=form"),
     post({"passcode": "7784321"}),
     post(ASKED, token="rc_wrong"),
     post(ASKED, media_type="text/plain"),
@@ -59,7 +65,7 @@ STREAMS = st.lists(
     st.sampled_from(PIECES) | st.sampled_from(QUESTIONS) | st.binary(max_size=8), min_size=1, max_size=4
 ).map(b"".join)
 _STATUSES = re.compile(rb"^HTTP/1.1 ([0-9]{3}) ", re.MULTILINE)
-_CHANGING = re.compile(rb'"verification_id":"[^"]+"|\r\nDate: [^\r]+')
+_CHANGING = re.compile(rb'"verification_id":"[^"]+"|verification_id=[0-9a-f-]+|\r\nDate: [^\r]+')
 
 
 async def spoken(door: Served, segments: list[bytes]) -> bytes:

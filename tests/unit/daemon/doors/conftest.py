@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
 
 import pytest
 from aiohttp import web
@@ -81,6 +82,13 @@ class Answer(NamedTuple):
     def text(self) -> str:
         return self.body.decode()
 
+    @property
+    def form(self) -> dict[str, str]:
+        """What a form holds; no key may stand twice."""
+        fields = parse_qsl(self.text, keep_blank_values=True, strict_parsing=True)
+        assert len(fields) == len(dict(fields))
+        return dict(fields)
+
 
 @cache
 def described() -> dict[str, Any]:
@@ -116,6 +124,16 @@ def closed(schema: Any) -> Any:
     return inner
 
 
+def _read(media_type: str, answer: Answer) -> Any:
+    match media_type:
+        case "text/plain":
+            return answer.text
+        case "application/x-www-form-urlencoded":
+            return answer.form
+        case _:
+            return answer.json
+
+
 def hold_against_description(request: bytes, answer: Answer) -> None:
     """Every answer of every test is as `/openapi.json` describes it."""
     _, _, rest = request.decode("latin-1").partition(" ")
@@ -125,7 +143,7 @@ def hold_against_description(request: bytes, answer: Answer) -> None:
     # What another method is answered is told with the one that there is.
     method = next(iter(described()["paths"].get(path, {"": None})))
     media_type = answer.headers["content-type"].partition(";")[0]
-    body: Any = answer.text if media_type == "text/plain" else answer.json
+    body = _read(media_type, answer)
     validator(path, method, answer.status, media_type).validate(body)
     if media_type == "application/problem+json":
         assert body["status"] == answer.status

@@ -6,18 +6,20 @@ Each answer to `Client.ask`, here and in the other tests of the door, is held ag
 import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from daemon.doors.http_answer import as_json
+from daemon.doors.http_answer import as_form, as_json
 from daemon.doors.problem import TITLES
 from daemon.live import Live
 from daemon.verify import Verification
 from loader.index import Decision, Reason
 from tests.unit.daemon.doors.conftest import Served, described, get, post, serving, validator
 
+FORM = "application/x-www-form-urlencoded"
 ASKED = {"passcode": "7784321", "pin": "004127"}
 METHODS = ["get", "put", "post", "delete", "options", "patch", "trace"]
 PATHS = ["/v1/verify", "/v1/verify.txt", "/v1/conferences/7784321", "/openapi.json"]
@@ -53,6 +55,13 @@ async def test_a_method_is_answered_if_and_only_if_it_is_described(served: Serve
         assert answer.headers["allow"].split(", ") == (["GET", "HEAD"] if allowed == ["GET"] else allowed)
 
 
+async def test_every_style_is_described_and_no_other(served: Served) -> None:
+    (style,) = described()["paths"]["/v1/verify.txt"]["post"]["parameters"]
+    for value in (*style["schema"]["enum"], "json"):
+        status = (await served.ask(post(ASKED, f"/v1/verify.txt?{style['name']}={value}"))).status
+        assert (status == 200) == (value in style["schema"]["enum"])
+
+
 async def test_every_path_of_the_door_is_described_and_no_other(served: Served) -> None:
     assert described()["paths"].keys() == {path.replace("7784321", "{passcode}") for path in PATHS}
     for path in (*PATHS, "/", "/v1", "/v1/conferences", "/v1/calls/1.17/joined"):
@@ -79,7 +88,7 @@ REQUESTS = [
 
 
 @pytest.mark.parametrize(("status", "request_"), REQUESTS)
-@pytest.mark.parametrize("path", ["/v1/verify", "/v1/verify.txt"])
+@pytest.mark.parametrize("path", ["/v1/verify", "/v1/verify.txt", "/v1/verify.txt?style=form"])
 async def test_every_answer_of_a_verification_is_as_described(
     served: Served, status: int, request_: bytes, path: str
 ) -> None:
@@ -115,11 +124,14 @@ def test_every_rejection_is_as_described(decision: Decision) -> None:
     validator("/v1/verify", "post", 200, "application/json").validate(
         json.loads(as_json(Verification("1-1", decision)))
     )
+    form = dict(parse_qsl(as_form(Verification("1-1", decision)).decode(), strict_parsing=True))
+    validator("/v1/verify.txt", "post", 200, FORM).validate(form)
 
 
 async def test_not_being_loaded_is_as_described() -> None:
     async with serving(Live()) as door:
-        for request in (post(ASKED), post(ASKED, "/v1/verify.txt"), get("/v1/conferences/7784321")):
+        texts = (post(ASKED, "/v1/verify.txt"), post(ASKED, "/v1/verify.txt?style=form"))
+        for request in (post(ASKED), *texts, get("/v1/conferences/7784321")):
             answer = await door.ask(request)
             assert answer.status == 503
     for path, _, operation in operations():
@@ -134,10 +146,14 @@ async def test_not_being_loaded_is_as_described() -> None:
         (200, "application/json", {"result": "rejected", "reason": "no", "verification_id": "1-1"}),
         (200, "application/json", {"result": "rejected", "reason": "locked", "verification_id": "1-1", "pin": "1"}),
         (400, "application/problem+json", {"title": "Bad Request"}),
+        (200, FORM, {"result": "accepted", "verification_id": "1-1"}),
+        (200, FORM, {"result": "rejected", "reason": "locked", "verification_id": "1-1", "retry_after": "soon"}),
+        (401, FORM, {"result": "error", "title": "Bad Request"}),
     ],
 )
 def test_an_answer_of_another_form_would_be_noticed(status: int, media_type: str, body: dict[str, Any]) -> None:
-    assert not validator("/v1/verify", "post", status, media_type).is_valid(body)
+    path = "/v1/verify.txt" if media_type == FORM else "/v1/verify"
+    assert not validator(path, "post", status, media_type).is_valid(body)
 
 
 def test_every_status_that_the_door_refuses_with_is_described() -> None:
