@@ -172,7 +172,20 @@ def call(
         [
             program("sipp"),
             f"127.0.0.1:{port}",
-            *("-i", "127.0.0.1", "-p", str(free_udp_port()), "-sf", str(scenario), "-m", str(count), "-r", str(rate), "-l", "1000"),
+            *(
+                "-i",
+                "127.0.0.1",
+                "-p",
+                str(free_udp_port()),
+                "-sf",
+                str(scenario),
+                "-m",
+                str(count),
+                "-r",
+                str(rate),
+                "-l",
+                "1000",
+            ),
             *("-nostdin", "-timeout", "60", "-timeout_error", "-recv_timeout", "15000"),
             *("-trace_msg", "-message_file", str(log), "-trace_err", "-error_file", str(folder / f"{name}.errors")),
         ],
@@ -183,8 +196,9 @@ def call(
         cwd=folder,
     )
     seconds = time.monotonic() - begun
-    assert done.returncode == 0, log.read_text() if log.exists() else done.stdout + done.stderr
-    return Calls(_messages(log), seconds)
+    messages = _messages(log) if log.exists() else []
+    assert done.returncode == 0, [message.first for message in messages[:20]] or done.stdout + done.stderr
+    return Calls(messages, seconds)
 
 
 class Bridge:
@@ -233,38 +247,46 @@ class Phone:
         self._other = port
         self._count = 0
 
-    def send(self, method: str, user: str, *, headers: str = "", to_tag: str = "", sequence: str = "1") -> str:
+    def send(self, method: str, user: str, *, headers: str = "", to_tag: str = "") -> str:
         """Send a request of a call of its own; its Call-ID."""
         self._count += 1
         call_id = f"{self._count}-{self.port}"
-        self.send_within(call_id, method, user, headers=headers, to_tag=to_tag, sequence=sequence)
+        self.send_within(call_id, method, user, headers=headers, to_tag=to_tag)
         return call_id
 
     def send_within(
-        self, call_id: str, method: str, user: str, *, headers: str = "", to_tag: str = "", sequence: str = "1"
+        self,
+        call_id: str,
+        method: str,
+        user: str,
+        *,
+        headers: str = "",
+        to_tag: str = "",
+        caller: str = "sip:+15550100@127.0.0.1",
     ) -> None:
         """Send a request of this call."""
+        branch = call_id.encode().hex()
         at = f"127.0.0.1:{self._other}"
         tag = f";tag={to_tag}" if to_tag else ""
         self._socket.send(
             (
                 f"{method} sip:{user}@{at} SIP/2.0\r\n"
-                f"Via: SIP/2.0/UDP 127.0.0.1:{self.port};branch=z9hG4bK{call_id}\r\n"
-                f"From: <sip:+15550100@127.0.0.1>;tag={call_id}\r\n"
+                f"Via: SIP/2.0/UDP 127.0.0.1:{self.port};branch=z9hG4bK{branch}\r\n"
+                f"From: <{caller}>;tag={branch}\r\n"
                 f"To: <sip:{user}@{at}>{tag}\r\n"
-                f"Call-ID: {call_id}\r\nCSeq: {sequence} {method}\r\n"
+                f"Call-ID: {call_id}\r\nCSeq: 1 {method}\r\n"
                 f"Contact: <sip:caller@127.0.0.1:{self.port}>\r\nMax-Forwards: 70\r\n{headers}Content-Length: 0\r\n\r\n"
             ).encode()
         )
 
-    def answer(self, method: str, *, final: bool = True) -> Message:
-        """The next answer to a request with this method; provisional ones are passed over if it has to be final."""
+    def answer(self, method: str) -> Message:
+        """The next final answer to a request with this method."""
         while True:
             text = self._socket.recv(65536).decode()
             message = Message(text.splitlines()[0], text)
-            if text.startswith("SIP/2.0 ") and str(message.header("CSeq")).endswith(f" {method}"):
-                if message.status >= 200 or not final:
-                    return message
+            answers_it = text.startswith("SIP/2.0 ") and str(message.header("CSeq")).endswith(f" {method}")
+            if answers_it and message.status >= 200:
+                return message
 
     def close(self) -> None:
         self._socket.close()
