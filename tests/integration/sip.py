@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import socket
 import subprocess
 import time
-from contextlib import closing
+from collections import Counter
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -135,14 +138,14 @@ class Message(NamedTuple):
 
 
 def _messages(file: Path) -> list[Message]:
-    """What a message log of sipp holds."""
-    parts = re.split(r"^-{40,} .*$", file.read_text(), flags=re.MULTILINE)
-    texts = [part.partition("bytes :\n\n")[2].strip() for part in parts]
+    """What was received, as sipp's message log tells it."""
+    parts = re.split(r"^-{40,} .*$", file.read_text() if file.exists() else "", flags=re.MULTILINE)
+    texts = [part.partition("received [")[2].partition("bytes :\n\n")[2].strip() for part in parts]
     return [Message(text.splitlines()[0], text) for text in texts if text]
 
 
 class Calls(NamedTuple):
-    """What came of calls: all messages that went to and fro, and the seconds that they took together."""
+    """What came of calls: all messages that came back, and the seconds that they took together."""
 
     messages: list[Message]
     seconds: float
@@ -196,8 +199,8 @@ def call(
         cwd=folder,
     )
     seconds = time.monotonic() - begun
-    messages = _messages(log) if log.exists() else []
-    assert done.returncode == 0, [message.first for message in messages[:20]] or done.stdout + done.stderr
+    messages = _messages(log)
+    assert done.returncode == 0, Counter(message.first for message in messages) or done.stdout + done.stderr
     return Calls(messages, seconds)
 
 
@@ -224,8 +227,7 @@ class Bridge:
     @property
     def invited(self) -> list[Message]:
         """Every INVITE that reached it."""
-        received = _messages(self._log) if self._log.exists() else []
-        return [message for message in received if message.first.startswith("INVITE ")]
+        return [message for message in _messages(self._log) if message.first.startswith("INVITE ")]
 
     def heard(self, text: str) -> bool:
         """Whether this stood in anything that it received or sent."""
@@ -299,7 +301,10 @@ class SipServer:
         self.port = port
         self._log = folder / f"sip-server-{port}.log"
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            # With a group of its own, so that nothing of it can be left.
+            self._process = subprocess.Popen(
+                command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
 
     @property
     def log(self) -> str:
@@ -323,11 +328,11 @@ class SipServer:
     def stop(self) -> None:
         """Let nothing of it be left."""
         self._process.terminate()
-        try:
-            self._process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(PATIENCE)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(PATIENCE)
 
 
 def free_udp_port() -> int:
