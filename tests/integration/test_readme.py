@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -118,17 +117,12 @@ def test_every_link_of_every_page_leads_somewhere() -> None:
             assert (file.parent / link).exists(), f"{file.name}: {link}"
 
 
-def test_every_setting_stands_in_the_file_that_shows_them(tmp_path: Path) -> None:
-    """The file with every setting holds all of them, and nothing that is none."""
-    from loader.settings import Settings, load_settings
+def test_every_door_is_told_to_the_operator_with_its_port() -> None:
+    from loader.settings import Settings
 
-    file = shutil.copy(ROOT / "configs" / "production.toml", tmp_path)
-    load_settings(Path(file), {})
-    text = Path(file).read_text()
-    for section in Settings.__struct_fields__:
-        assert f"[{section}]" in text
-        for name in getattr(Settings(), section).__struct_fields__:
-            assert re.search(rf"^{name} = ", text, re.MULTILINE), f"{section}.{name}"
+    doors = Settings().doors
+    told = dict(re.findall(r"^\| `\[doors\.(\w+)\]` *\| \w+ (\d+)", page("operator"), re.MULTILINE))
+    assert told == {name: str(getattr(doors, name).port) for name in doors.__struct_fields__}
 
 
 def test_every_setting_of_daemon_and_tool_is_told_to_the_operator_with_its_default() -> None:
