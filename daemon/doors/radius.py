@@ -8,16 +8,16 @@ What cannot be decided is not answered: a gateway then asks its next server, and
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from time import monotonic, perf_counter
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import structlog
 
+from daemon.doors.datagrams import Address, Answer, answering
+from daemon.doors.http_question import MAX_KEYED, MAX_TOLD
 from daemon.doors.radius_answer import accepted, message, rejected, told_in_class
 from daemon.doors.radius_clients import Clients
 from daemon.doors.radius_packet import (
@@ -32,7 +32,6 @@ from daemon.doors.radius_packet import (
     CHAP_PASSWORD,
     EAP_MESSAGE,
     H323_CONF_ID,
-    MAX_PACKET,
     START,
     STATUS_SERVER,
     STOP,
@@ -46,29 +45,16 @@ from daemon.doors.radius_packet import (
 from daemon.doors.surroundings import Surroundings
 from loader.door_sections import Radius
 from loader.index import Question
-from loader.service import PortError
 
 log = structlog.get_logger(__name__)
 
 DOOR: Final = "radius"
 """The door's name in metrics and settings."""
 
-MAX_KEYED: Final = 32
-MAX_TOLD: Final = 128
 _REMEMBERED: Final = 30.0
 """Seconds in which a retransmission gets the answer of the first: three, each after 5 seconds, and some to spare."""
 _MOST: Final = 32_768
 """Answers that are remembered at a port; the oldest are forgotten first."""
-_RECEIVE_BUFFER: Final = 4 * 1024 * 1024
-"""Bytes of requests that may wait in the kernel, if it allows as much (`net.core.rmem_max`)."""
-_AT_A_TIME: Final = 64
-"""Datagrams that are read in one turn of the event loop, so that the other doors have their turn too."""
-
-Address: TypeAlias = tuple[Any, ...]
-"""Where a datagram came from, as the socket tells it: host and port first."""
-
-Answer: TypeAlias = Callable[[bytes, Address], bytes | None]
-"""What answers a datagram, or does not. Raises nothing."""
 
 
 class Dropped(Exception):
@@ -143,9 +129,7 @@ class RadiusDoor:
         pin = b"" if hidden is None else secret.revealed(hidden, request.authenticator)
         call_id = _call_id(request)
         caller = request.value(CALLING_STATION_ID)
-        question = Question(
-            _keyed(name), _keyed(pin), call_id, None if caller is None else _text(caller, MAX_TOLD) or None
-        )
+        question = Question(_keyed(name), _keyed(pin), call_id, _text(caller or b"", MAX_TOLD) or None)
         verification = self._verify(question, begun)
         if verification is None:
             raise Dropped("not_loaded")
@@ -209,12 +193,8 @@ def _text(value: bytes, most: int) -> str:
 
 def _call_id(request: Request) -> str | None:
     """The switch's ID of the call; Cisco's gateways put the attribute's name and a `=` before its value."""
-    value = request.cisco(H323_CONF_ID)
-    if value is None:
-        value = request.value(ACCT_SESSION_ID) or b""
-    else:
-        value = value.removeprefix(b"h323-conf-id=")
-    return _text(value, MAX_TOLD) or None
+    value = (request.cisco(H323_CONF_ID) or b"").removeprefix(b"h323-conf-id=")
+    return _text(value or request.value(ACCT_SESSION_ID) or b"", MAX_TOLD) or None
 
 
 _Source: TypeAlias = tuple[Address, int]
@@ -257,58 +237,12 @@ async def serving(settings: Radius, surroundings: Surroundings) -> AsyncGenerato
     Raises SettingsError and PortError.
     """
     door = RadiusDoor(surroundings, Clients.read(settings.clients_file))
+    host, drain_timeout = settings.host, surroundings.drain_timeout
     async with (
-        _listening(door.accounting, "accounting_port", settings.host, settings.accounting_port, surroundings) as port,
-        _listening(door.authentication, "port", settings.host, settings.port, surroundings) as authentication_port,
+        answering(
+            door.accounting, "doors.radius.accounting_port", host, settings.accounting_port, drain_timeout
+        ) as accounting_port,
+        answering(door.authentication, "doors.radius.port", host, settings.port, drain_timeout) as port,
     ):
-        log.info("radius_accounting_opened", port=port)
-        yield authentication_port
-
-
-@asynccontextmanager
-async def _listening(
-    answer: Answer, setting: str, host: str, port: int, surroundings: Surroundings
-) -> AsyncGenerator[int]:
-    loop = asyncio.get_running_loop()
-    try:
-        bound = await _bound(host, port)
-    except OSError as error:
-        raise PortError(f"doors.radius.{setting}", host, port, error) from None
-    with bound:
-        loop.add_reader(bound, _answer_some, bound, answer)
-        try:
-            yield bound.getsockname()[1]
-        finally:
-            loop.remove_reader(bound)
-            until = loop.time() + surroundings.drain_timeout()
-            while _answer_some(bound, answer) and loop.time() < until:  # noqa: ASYNC110 - no event tells of datagrams
-                await asyncio.sleep(0)
-
-
-async def _bound(host: str, port: int) -> socket.socket:
-    """A socket for datagrams at this address. Raises OSError."""
-    loop = asyncio.get_running_loop()
-    family, kind, protocol, _, address = (await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM))[0]
-    with ExitStack() as stack:
-        bound = stack.enter_context(socket.socket(family, kind, protocol))
-        bound.setblocking(False)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-        bound.bind(address)
-        stack.pop_all()
-    return bound
-
-
-def _answer_some(bound: socket.socket, answer: Answer) -> bool:
-    """Answer what has come, up to so many datagrams at a time; whether there may be more."""
-    for _ in range(_AT_A_TIME):
-        try:
-            # One byte more than a packet may have: what is longer is seen to be so.
-            datagram, address = bound.recvfrom(MAX_PACKET + 1)
-        except OSError:
-            return False
-        reply = answer(datagram, address)
-        if reply is not None:
-            # What the network does not take is as good as lost on the way: the gateway asks again.
-            with suppress(OSError):
-                bound.sendto(reply, address)
-    return True
+        log.info("radius_accounting_opened", port=accounting_port)
+        yield port

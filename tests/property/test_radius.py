@@ -163,6 +163,16 @@ def test_what_pyrad_asks_is_read_as_it_was_meant(
     assert list(ours.values(33)) == attributes.get("Proxy_State", [])
 
 
+@pytest.mark.parametrize("size", [1, 63, 64, 65, 200])
+def test_a_secret_may_have_any_length(size: int) -> None:
+    """HMAC takes those that are longer than a block of MD5 otherwise."""
+    asked = access(pin="x" * 100, secret=b"s" * size)
+    ours, shared = parse(asked.RequestPacket()), Secret(b"s" * size)
+    assert ours.has_signature_of(shared)
+    answer = ours.reply(ACCESS_ACCEPT, shared, signed=True)
+    assert asked.VerifyReply(asked.CreateReply(packet=answer), answer, enforce_ma=True)
+
+
 @settings(max_examples=300, deadline=None)
 @given(secret=st.binary(min_size=1, max_size=100), attributes=ATTRIBUTES)
 def test_what_pyrad_tells_in_accounting_is_known_by_its_authenticator(

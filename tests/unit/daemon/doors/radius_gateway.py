@@ -108,6 +108,7 @@ class Gateway:
         """The answer, after it was seen to be one to this request and made with the secret."""
         self.send(request.RequestPacket(), to_accounting=isinstance(request, AcctPacket))
         answer = await self.heard()
+        assert len(answer) <= 4096
         reply = request.CreateReply(packet=answer)
         assert request.VerifyReply(reply, answer, enforce_ma=request.code != AccountingRequest)
         if request.code != AccountingRequest:

@@ -1,0 +1,76 @@
+"""Datagrams (UDP) that are answered where they come in, one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator, Callable
+from contextlib import ExitStack, asynccontextmanager, suppress
+from typing import Any, Final, TypeAlias
+
+from loader.service import PortError
+
+MAX_DATAGRAM: Final = 4097
+"""Bytes of a datagram that are read: one more than a packet of RADIUS may have, so that too long ones are seen."""
+_RECEIVE_BUFFER: Final = 4 * 1024 * 1024
+"""Bytes of requests that may wait in the kernel, if it allows as much (`net.core.rmem_max`)."""
+_AT_A_TIME: Final = 64
+"""Datagrams that are read in one turn of the event loop, so that the other doors have their turn too."""
+
+Address: TypeAlias = tuple[Any, ...]
+"""Where a datagram came from, as the socket tells it: host and port first."""
+
+Answer: TypeAlias = Callable[[bytes, Address], bytes | None]
+"""What answers a datagram, or does not. Raises nothing."""
+
+
+@asynccontextmanager
+async def answering(
+    answer: Answer, setting: str, host: str, port: int, drain_timeout: Callable[[], float]
+) -> AsyncGenerator[int]:
+    """Answer what comes; at the end what has come by then, for so many seconds at most. The port.
+
+    `setting` is how the port is called in the settings. Raises PortError.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        bound = await _bound(host, port)
+    except OSError as error:
+        raise PortError(setting, host, port, error) from None
+    with bound:
+        loop.add_reader(bound, answer_some, bound, answer)
+        try:
+            yield bound.getsockname()[1]
+        finally:
+            loop.remove_reader(bound)
+            until = loop.time() + drain_timeout()
+            while answer_some(bound, answer) and loop.time() < until:  # noqa: ASYNC110 - no event tells of datagrams
+                await asyncio.sleep(0)
+
+
+def answer_some(bound: socket.socket, answer: Answer) -> bool:
+    """Answer what has come, up to so many datagrams at a time; whether there may be more."""
+    for _ in range(_AT_A_TIME):
+        try:
+            datagram, address = bound.recvfrom(MAX_DATAGRAM)
+        except OSError:
+            return False
+        reply = answer(datagram, address)
+        if reply is not None:
+            # What the network does not take is as good as lost on the way: whoever asked asks again.
+            with suppress(OSError):
+                bound.sendto(reply, address)
+    return True
+
+
+async def _bound(host: str, port: int) -> socket.socket:
+    """A socket for datagrams at this address. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    family, kind, protocol, _, address = (await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM))[0]
+    with ExitStack() as stack:
+        bound = stack.enter_context(socket.socket(family, kind, protocol))
+        bound.setblocking(False)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        bound.bind(address)
+        stack.pop_all()
+    return bound
