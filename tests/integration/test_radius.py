@@ -129,7 +129,6 @@ def test_radclient_is_told_why_not(opened: Opened, ask: Radclient) -> None:
 
 
 def test_radclient_hears_nothing_without_the_secret_or_a_signature(opened: Opened, ask: Radclient) -> None:
-    """And a server that signs nothing itself would not be asked: radclient sends what it is given."""
     once = ("-r", "1", "-t", "1")
     assert "No reply" in ask(opened.port, "auth", ASKED.format("7784321", "004127"), *once, secret="wrong").said
     assert opened.dropped("wrong_secret") == 1
