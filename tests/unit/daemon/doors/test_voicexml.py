@@ -127,6 +127,14 @@ async def test_without_an_address_to_transfer_to_it_exits_with_who_it_is(door: D
     assert ended == ("exit", returned(result="accepted", conference_id="C-1001", **MIKE), "")
 
 
+@pytest.mark.parametrize("transfer_to", ["", BRIDGE])
+async def test_what_lets_in_asks_for_the_word_itself(live: Live, tmp_path: Path, transfer_to: str) -> None:
+    """Whatever a platform does with what stands before."""
+    async with opening(live, tmp_path, transfer_to=transfer_to) as door:
+        *_, onward = checked((await door.ask(request("GET", "/dialogue.vxml"))).body).iterfind("form/*")
+    assert (onward.tag, onward.get("cond")) == ("transfer" if transfer_to else "block", "rollcall.result == 'accepted'")
+
+
 async def test_behind_a_proxy_the_documents_find_each_other_below_its_path(live: Live, tmp_path: Path) -> None:
     async with opening(live, tmp_path) as door:
         answer = await door.ask(request("GET", "/dialogue.vxml"))
@@ -452,6 +460,8 @@ async def test_the_settings_say_how_long_callers_and_platforms_may_take(live: Li
 
 async def test_documents_are_not_to_be_kept(door: Door) -> None:
     """Each first document has an ID of its own."""
+    dialogue = checked((await door.ask(request("GET", "/dialogue.vxml"))).body)
+    assert [one.get("maxage") for one in dialogue.iter("subdialog")] == ["0"]
     for target in ("/dialogue.vxml", "/subdialog.vxml"):
         answer = await door.ask(request("GET", target))
         assert answer.headers["cache-control"] == "no-store"
