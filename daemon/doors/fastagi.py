@@ -69,6 +69,8 @@ class FastAgiDoor:
         self._roll = surroundings.roll(DOOR)
         self._networks = _networks(settings.allow)
         self._is_allowed = lru_cache(1024)(self._lies_in_a_network)
+        self._missing: set[Prompt] = set()
+        """Prompts that Asterisk has no sound for, as far as it is known; each is told once."""
         self._drained: asyncio.Future[None] | None = None
 
     def refusal(self, address: str) -> str | None:
@@ -88,7 +90,7 @@ class FastAgiDoor:
         if environment.script == "left":
             self._roll.left(call_id)
             return None
-        call = Call(self.settings, self._decide(call_id, environment.caller), self.dropped, _tell_missing)
+        call = Call(self.settings, self._decide(call_id, environment.caller), self.dropped, self._tell_missing)
         if environment.script == "verify":
             return verify(environment.arguments, call)
         return ivr(call) if environment.script == "ivr" else refuse(UNKNOWN_SCRIPT, call)
@@ -108,6 +110,11 @@ class FastAgiDoor:
             return verification
 
         return decide
+
+    def _tell_missing(self, prompt: Prompt) -> None:
+        if prompt not in self._missing:
+            self._missing.add(prompt)
+            log.warning("sound_not_found", door=DOOR, setting=f"doors.{DOOR}.prompts.{prompt.value}")
 
     def _lies_in_a_network(self, address: str) -> bool:
         # An address of a link comes with the name of its interface.
@@ -276,7 +283,3 @@ def _networks(allow: str) -> list[_Network]:
         return [ip_network(one) for one in allow.split()]
     except ValueError as error:
         raise SettingsError(f"doors.{DOOR}.allow: {error}") from None
-
-
-def _tell_missing(prompt: Prompt) -> None:
-    log.warning("sound_not_found", door=DOOR, setting=f"doors.{DOOR}.prompts.{prompt.value}")

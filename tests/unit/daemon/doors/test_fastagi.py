@@ -220,7 +220,7 @@ async def test_until_the_lists_are_loaded_nobody_is_let_in() -> None:
         assert (await door.asked(environment("verify", *BY_NAME), variables=CALLED)).verdict == unavailable
         channel = await door.asked(environment("ivr"), keys="7784321#004127#")
         assert channel.verdict == unavailable
-        assert channel.heard == ["conf-getconfno", "vm-goodbye"]
+        assert channel.heard == ["conf-getconfno", "vm-nobodyavail", "vm-goodbye"]
         assert door.dropped() == {"not_loaded": 2}
 
 
@@ -544,14 +544,14 @@ async def test_a_prompt_without_a_sound_is_silence(live: Live) -> None:
         assert channel.verdict["reason"] == "unknown_pin"
 
 
-async def test_a_sound_that_is_not_there_is_silence_and_is_logged(live: Live) -> None:
+async def test_a_sound_that_is_not_there_is_silence_and_is_logged_once(live: Live) -> None:
     """Asterisk answers as if the caller had hung up; so it is asked once more, without it."""
     prompts = AgiPrompts(passcode="missing", pin="missing", wrong_pin="missing")
     async with opened(live, prompts=prompts) as door:
         with structlog.testing.capture_logs() as logged:
             channel = await door.asked(environment("ivr"), keys="7784321#1#004127#")
     assert channel.verdict == MIKE
-    assert [line["setting"].rpartition(".")[2] for line in logged] == ["passcode", "pin", "pin", "wrong_pin"]
+    assert [line["setting"].rpartition(".")[2] for line in logged] == ["passcode", "pin", "wrong_pin"]
 
 
 @pytest.mark.parametrize("sound", ['x" 1 1', "x\\", "x\ny", "/srv/sounds/my sound"])
