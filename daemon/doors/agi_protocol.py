@@ -31,13 +31,14 @@ _KEYS: Final = (
 def _grammar() -> re.Pattern[bytes]:
     # Keys of later versions may stand anywhere before the arguments. Looked for last, they cost nothing where none is.
     others = rf"(?:agi_(?!(?:arg_[0-9]+|{'|'.join(_KEYS)}):)\w+: .*\n)*?"
-    lines = {key: f"agi_{key}: .*\\n" for key in _KEYS} | {
-        "network": r"agi_network: yes\n",
-        "network_script": r"(?:agi_network_script: (?P<script>.*)\n)?",
-        "uniqueid": r"agi_uniqueid: (?P<call_id>.+)\n",
-        "callerid": r"agi_callerid: (?P<caller>.*)\n",
+    lines = {key: rf"agi_{key}: .*\n{others}" for key in _KEYS} | {
+        "network": rf"agi_network: yes\n{others}",
+        "network_script": rf"(?:agi_network_script: (.*)\n{others})?",
+        "uniqueid": rf"agi_uniqueid: (.+)\n{others}",
+        "callerid": rf"agi_callerid: (.*)\n{others}",
+        "threadid": r"agi_threadid: .*\n",
     }
-    return re.compile(f"{others.join(lines.values())}(?P<arguments>(?:agi_arg_[0-9]+: .*\\n)*)".encode())
+    return re.compile("".join((*lines.values(), r"((?:agi_arg_[0-9]+: .*\n)*)")).encode())
 
 
 _ENVIRONMENT: Final = _grammar()
@@ -65,18 +66,18 @@ def read_environment(block: bytes) -> Environment:
     told = _ENVIRONMENT.fullmatch(block)
     if told is None:
         raise NotAgi
+    script, call_id, caller, given = told.groups(b"")
     arguments = []
-    for number, line in enumerate(_text(told["arguments"]).split("\n")[:-1], 1):
-        key, _, value = line.partition(": ")
-        if key != f"agi_arg_{number}":
+    for number, line in enumerate(_text(given).split("\n")[:-1], 1):
+        key = f"agi_arg_{number}: "
+        if not line.startswith(key):
             raise NotAgi
-        arguments.append(value)
-    caller = _text(told["caller"])
+        arguments.append(line[len(key) :])
     return Environment(
-        _text(told["script"] or b"").partition("?")[0].strip("/"),
+        _text(script).partition("?")[0].strip("/"),
         tuple(arguments),
-        _text(told["call_id"]),
-        None if caller in ("", "unknown") else caller,
+        _text(call_id),
+        None if caller in (b"", b"unknown") else _text(caller),
     )
 
 
@@ -104,6 +105,8 @@ class Replies:
 
     def read(self, line: bytes) -> Reply | None:
         """The reply that ends with this line, which is without its line end; None if it goes on. Raises NotAgi."""
+        if len(line) > MAX_LINE:
+            raise NotAgi
         text = _text(line)
         if self._usage:
             if text.startswith("520 "):

@@ -34,6 +34,8 @@ DOOR: Final = "fastagi"
 
 _BACKLOG: Final = 1024
 """Connections that may wait to be accepted: a thousand callers may join in the same second."""
+_BETWEEN_LOOKS: Final = 0.1
+"""Seconds between two looks for connections that are overdue."""
 _HANGUP: Final = b"HANGUP"
 """The line that Asterisk sends, between replies, when the caller has hung up."""
 
@@ -43,8 +45,8 @@ _Network: TypeAlias = IPv4Network | IPv6Network
 @asynccontextmanager
 async def serving(settings: FastAgi, surroundings: Surroundings) -> AsyncGenerator[int]:
     """The door, open; its port. At the end scripts under way may finish for a while. Raises PortError, SettingsError."""
-    door = FastAgiDoor(settings, surroundings)
     loop = asyncio.get_running_loop()
+    door = FastAgiDoor(settings, surroundings, loop)
     try:
         server = await loop.create_server(
             lambda: _Connection(door, loop), settings.host, settings.port, backlog=_BACKLOG
@@ -61,7 +63,9 @@ async def serving(settings: FastAgi, surroundings: Surroundings) -> AsyncGenerat
 class FastAgiDoor:
     """What the connections have in common. Raises SettingsError."""
 
-    def __init__(self, settings: FastAgi, surroundings: Surroundings) -> None:
+    def __init__(self, settings: FastAgi, surroundings: Surroundings, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._timer: asyncio.TimerHandle | None = None
         self.settings = settings
         self.dropped: Final = surroundings.metrics.dropped(DOOR)
         self.connections: set[_Connection] = set()
@@ -121,25 +125,39 @@ class FastAgiDoor:
         ip = ip_address(address.partition("%")[0])
         return any(ip in network for network in self._networks)
 
-    # The end
+    # Connections
 
-    async def drain(self, seconds: float) -> None:
-        """Wait until all scripts have ended, at most so long, and close what is left."""
-        self._drained = asyncio.get_running_loop().create_future()
-        if not self.connections:
-            return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await asyncio.shield(self._drained)
-        for connection in list(self.connections):
-            connection.close("stopped")
-        await self._drained
+    def begun(self, connection: _Connection) -> None:
+        """There is one more."""
+        self.connections.add(connection)
+        if self._timer is None:
+            self._timer = self._loop.call_later(_BETWEEN_LOOKS, self._look)
 
     def ended(self, connection: _Connection) -> None:
         """A connection is no more."""
         self.connections.discard(connection)
         if self._drained is not None and not self.connections and not self._drained.done():
             self._drained.set_result(None)
+
+    def _look(self) -> None:
+        """Close what is overdue. One timer for all costs less than one for each."""
+        now = self._loop.time()
+        for connection in list(self.connections):
+            connection.close_overdue(now)
+        self._timer = self._loop.call_later(_BETWEEN_LOOKS, self._look) if self.connections else None
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until all scripts have ended, at most so long, and close what is left."""
+        self._drained = self._loop.create_future()
+        if self.connections:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await asyncio.shield(self._drained)
+            for connection in list(self.connections):
+                connection.close("stopped")
+            await self._drained
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 class _Connection(asyncio.Protocol):
@@ -155,7 +173,6 @@ class _Connection(asyncio.Protocol):
         "_received",
         "_replies",
         "_script",
-        "_timer",
         "_transport",
     )
 
@@ -167,7 +184,6 @@ class _Connection(asyncio.Protocol):
         self._script: Script | None = None
         self._command: Command | None = None
         """The command that waits for its reply."""
-        self._timer: asyncio.TimerHandle | None = None
         self._is_open = False
         self._ends: float
         """When all must be over, by the loop's clock; `_due` is when what is waited for must be there."""
@@ -183,9 +199,9 @@ class _Connection(asyncio.Protocol):
         if why is not None:
             self.close(why)
             return
-        door.connections.add(self)
         self._ends = self._loop.time() + door.settings.deadline
         self._wait(door.settings.reply_timeout)
+        door.begun(self)
 
     def data_received(self, data: bytes) -> None:
         if not self._is_open:
@@ -193,7 +209,7 @@ class _Connection(asyncio.Protocol):
         self._received += data
         try:
             following = self._begun() if self._script is None else None
-            if self._script is not None:
+            if self._script is not None and self._received:
                 following = self._heard(self._script) or following
             if following is not None:
                 self._send(following)
@@ -217,8 +233,6 @@ class _Connection(asyncio.Protocol):
             return
         self._is_open = False
         self._transport.abort()
-        if self._timer is not None:
-            self._timer.cancel()
         if self._script is not None:
             self._script.close()
         if why is not None:
@@ -240,10 +254,9 @@ class _Connection(asyncio.Protocol):
     def _heard(self, script: Script) -> Command | None:
         """The next command, if a reply has come. Raises StopIteration after the last one."""
         *lines, self._received = self._received.split(b"\n")
+        if len(self._received) > MAX_LINE:
+            raise NotAgi
         following = None
-        for line in (*lines, self._received):
-            if len(line) > MAX_LINE:
-                raise NotAgi
         for line in lines:
             if line == _HANGUP:
                 raise HungUp
@@ -264,17 +277,10 @@ class _Connection(asyncio.Protocol):
     def _wait(self, seconds: float) -> None:
         """Give Asterisk so long for what is to come next, however it dribbles in."""
         self._due = min(self._loop.time() + seconds, self._ends)
-        # A timer that is early looks again: it costs less than to set it anew for each command.
-        if self._timer is not None and self._timer.when() > self._due:
-            self._timer.cancel()
-            self._timer = None
-        if self._timer is None:
-            self._timer = self._loop.call_at(self._due, self._look)
 
-    def _look(self) -> None:
-        if self._loop.time() < self._due:
-            self._timer = self._loop.call_at(self._due, self._look)
-        else:
+    def close_overdue(self, now: float) -> None:
+        """End it if what it waits for has not come in time."""
+        if now >= self._due:
             self.close("deadline" if self._due == self._ends else "timeout")
 
 

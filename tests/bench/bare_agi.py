@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import suppress
 from typing import Final
 
 import uvloop
@@ -21,10 +22,12 @@ COMMANDS: Final = (
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """One constant after the environment, the next after its reply, and the end after that."""
-    await reader.readuntil(b"\n\n")
-    for command in COMMANDS:
-        writer.write(command)
-        await reader.readuntil(b"\n")
+    # Whoever only looks whether it listens sends nothing.
+    with suppress(asyncio.IncompleteReadError):
+        await reader.readuntil(b"\n\n")
+        for command in COMMANDS:
+            writer.write(command)
+            await reader.readuntil(b"\n")
     writer.close()
 
 

@@ -193,7 +193,9 @@ class Wire(asyncio.Transport):
 async def spoken(live: Live, segments: list[bytes], answers: Callable[[bytes], bytes]) -> tuple[Wire, dict[str, float]]:
     """One connection on which these segments come, each followed by the answers to what it brought about."""
     metrics = Metrics("0")
-    door = fastagi.FastAgiDoor(FastAgi(), Surroundings(live, metrics, no_keyring, lambda: 0.0))
+    door = fastagi.FastAgiDoor(
+        FastAgi(), Surroundings(live, metrics, no_keyring, lambda: 0.0), asyncio.get_running_loop()
+    )
     connection, wire = fastagi._Connection(door, asyncio.get_running_loop()), Wire()
     connection.connection_made(wire)
     answered = 0
