@@ -139,7 +139,7 @@ class Message(NamedTuple):
 
 def _messages(file: Path) -> list[Message]:
     """What was received, as sipp's message log tells it."""
-    parts = re.split(r"^-{40,} .*$", file.read_text() if file.exists() else "", flags=re.MULTILINE)
+    parts = re.split(r"^-{40,}.*$", file.read_text() if file.exists() else "", flags=re.MULTILINE)
     texts = [part.partition("received [")[2].partition("bytes :\n\n")[2].strip() for part in parts]
     return [Message(text.splitlines()[0], text) for text in texts if text]
 
@@ -265,18 +265,19 @@ class Phone:
         headers: str = "",
         to_tag: str = "",
         caller: str = "sip:+15550100@127.0.0.1",
+        to: str = "",
+        sequence: int = 1,
     ) -> None:
-        """Send a request of this call."""
-        branch = call_id.encode().hex()
-        at = f"127.0.0.1:{self._other}"
+        """Send a request of this call; `to` is the address in its first line, if it is another one than that of `user`."""
+        name = call_id.encode().hex()
         tag = f";tag={to_tag}" if to_tag else ""
+        address = f"sip:{user}@127.0.0.1:{self._other}"
         self._socket.send(
             (
-                f"{method} sip:{user}@{at} SIP/2.0\r\n"
-                f"Via: SIP/2.0/UDP 127.0.0.1:{self.port};branch=z9hG4bK{branch}\r\n"
-                f"From: <{caller}>;tag={branch}\r\n"
-                f"To: <sip:{user}@{at}>{tag}\r\n"
-                f"Call-ID: {call_id}\r\nCSeq: 1 {method}\r\n"
+                f"{method} {to or address} SIP/2.0\r\n"
+                f"Via: SIP/2.0/UDP 127.0.0.1:{self.port};branch=z9hG4bK{name}{sequence}\r\n"
+                f"From: <{caller}>;tag={name}\r\nTo: <{address}>{tag}\r\n"
+                f"Call-ID: {call_id}\r\nCSeq: {sequence} {method}\r\n"
                 f"Contact: <sip:caller@127.0.0.1:{self.port}>\r\nMax-Forwards: 70\r\n{headers}Content-Length: 0\r\n\r\n"
             ).encode()
         )

@@ -27,7 +27,7 @@ from loader.store import open_store
 from tests.integration.conftest import Start
 from tests.integration.processes import Daemon, Installation, free_port, wait_until
 from tests.integration.programs import program
-from tests.integration.sip import Bridge, Phone, SipServer, call, free_udp_port
+from tests.integration.sip import Bridge, Message, Phone, SipServer, call, free_udp_port
 
 CONFIGURATION = Path(__file__).parents[2] / "configs" / "switches" / "kamailio" / "kamailio.cfg"
 PASSCODE, OPEN = "7784321", "7784322"
@@ -487,6 +487,50 @@ def test_a_made_up_tag_and_a_route_lead_nowhere(server: SipServer, bridge: Bridg
             phone.send(method, f"{PASSCODE}*{WRONG}", headers=route)
             assert phone.answer(method).status == 403
     assert not bridge.heard("SIP/2.0")
+
+
+def _within(phone: Phone, call_id: str, user: str, answer: Message, *, to: str, route: str = "") -> None:
+    """Within a call that was answered: acknowledge it, and invite this address."""
+    tag = str(answer.header("To")).partition(";tag=")[2]
+    headers = f"Route: {answer.header('Record-Route')}{route}\r\n"
+    contact = str(answer.header("Contact")).strip("<>")
+    phone.send_within(call_id, "ACK", user, headers=headers, to_tag=tag, to=contact)
+    phone.send_within(call_id, "INVITE", user, headers=headers, to_tag=tag, to=to, sequence=2)
+
+
+def test_who_is_in_one_conference_cannot_move_on_to_another(server: SipServer, bridge: Bridge) -> None:
+    """Within his call he reaches what the bridge has named, whatever he names."""
+    with closing(Phone(server.port)) as phone:
+        call_id = phone.send("INVITE", OPEN)
+        answer = phone.answer("INVITE")
+        _within(phone, call_id, OPEN, answer, to=f"sip:C-1001@127.0.0.1:{bridge.port}")
+        wait_until(lambda: len(bridge.invited) == 2)
+    first, second = bridge.invited
+    assert first.first.split()[1] == f"sip:C-1002@127.0.0.1:{bridge.port}"
+    assert second.first.split()[1] == f"sip:bridge@127.0.0.1:{bridge.port}"
+    assert str(second.header("To")).startswith("<sip:C-1002@")
+
+
+def test_who_hears_why_he_is_refused_cannot_move_on_to_the_bridge(
+    kamailio: Kamailio, bridge: Bridge, stub: StartStub, tmp_path: Path
+) -> None:
+    media = Bridge(tmp_path, free_udp_port())
+    rollcall = stub(http(b"result=rejected&reason=unknown_pin"))
+    server = kamailio(rollcall.port, bridge.port, ANNOUNCEMENTS=f'"127.0.0.1:{media.port}"')
+    try:
+        with closing(Phone(server.port)) as phone:
+            call_id = phone.send("INVITE", f"{PASSCODE}*{WRONG}")
+            answer = phone.answer("INVITE")
+            assert answer.status == 200
+            route = f",<sip:127.0.0.1:{bridge.port};lr>"
+            _within(phone, call_id, f"{PASSCODE}*{WRONG}", answer, to="sip:C-1001@127.0.0.1", route=route)
+            refusal = phone.answer("INVITE")
+            while refusal.status == 200:  # sent again until its ACK has come
+                refusal = phone.answer("INVITE")
+            assert refusal.status == 403
+        assert not bridge.invited
+    finally:
+        media.kill()
 
 
 @pytest.mark.parametrize("method", ["REGISTER", "MESSAGE", "SUBSCRIBE", "PUBLISH", "REFER", "NOTIFY"])
