@@ -82,42 +82,58 @@ Content-Length: 0
   <recv response="200"/>
 </scenario>
 """
-_BRIDGE: Final = """<?xml version="1.0" encoding="UTF-8"?>
+_INVITED: Final = """<?xml version="1.0" encoding="UTF-8"?>
 <scenario name="bridge">
-  <recv request="INVITE"/>
-  <send retrans="500"><![CDATA[
-SIP/2.0 200 OK
+  <recv request="INVITE" rrs="true">
+    <action><ereg regexp="tag=.*" search_in="hdr" header="From:" assign_to="caller"/></action>
+  </recv>
+  <Reference variables="caller"/>
+"""
+_REPLY: Final = """  <send{attributes}><![CDATA[
+SIP/2.0 {status}
 [last_Via:]
 [last_Record-Route:]
 [last_From:]
-[last_To:];tag=bridge-[call_number]
+[last_To:]{tag}
 [last_Call-ID:]
-[last_CSeq:]
+{sequence}
 Contact: <sip:bridge@[local_ip]:[local_port]>
-Content-Type: application/sdp
-Content-Length: [len]
-
-v=0
-o=- 1 1 IN IP4 [local_ip]
-s=-
-c=IN IP4 [local_ip]
-t=0 0
-m=audio 6002 RTP/AVP 0
-]]></send>
-  <recv request="ACK"/>
-  <recv request="BYE"/>
-  <send><![CDATA[
-SIP/2.0 200 OK
-[last_Via:]
-[last_From:]
-[last_To:]
-[last_Call-ID:]
-[last_CSeq:]
 Content-Length: 0
 
 ]]></send>
-</scenario>
 """
+_BYE: Final = """  <send retrans="500"><![CDATA[
+BYE [next_url] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+[routes]
+From: <sip:C-1001@[local_ip]:[local_port]>;tag=bridge-[call_number]
+To: <sip:+15550100@127.0.0.1>;[$caller]
+[last_Call-ID:]
+CSeq: 1 BYE
+Max-Forwards: 70
+Content-Length: 0
+
+]]></send>
+"""
+
+
+def _reply(status: str, *, tag: str = ";tag=bridge-[call_number]", sequence: str = "[last_CSeq:]") -> str:
+    attributes = ' retrans="500"' if sequence != "[last_CSeq:]" or (status == "200 OK" and tag) else ""
+    return _REPLY.format(attributes=attributes, status=status, tag=tag, sequence=sequence)
+
+
+_TAKEN: Final = _INVITED + _reply("200 OK") + '  <recv request="ACK"/>\n'
+_BRIDGES: Final = {
+    "waits": _TAKEN + '  <recv request="BYE"/>\n' + _reply("200 OK", tag="") + "</scenario>\n",
+    "hangs up": _TAKEN + _BYE + '  <recv response="200"/>\n</scenario>\n',
+    "rings": _INVITED
+    + _reply("180 Ringing")
+    + '  <recv request="CANCEL"/>\n'
+    + _reply("200 OK", tag="")
+    + _reply("487 Request Terminated", sequence="CSeq: 1 INVITE")
+    + '  <recv request="ACK"/>\n</scenario>\n',
+}
+"""What a bridge does with a call: it takes it and waits until the caller hangs up, takes it and hangs up, or only rings."""
 
 
 class Message(NamedTuple):
@@ -205,13 +221,13 @@ def call(
 
 
 class Bridge:
-    """A bridge that takes every call, and hears who hangs up."""
+    """A bridge that does this with each call: see `_BRIDGES`."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, does: str = "waits") -> None:
         self.port = port
         self._log = folder / f"bridge-{port}.messages"
         scenario = folder / f"bridge-{port}.xml"
-        scenario.write_text(_BRIDGE)
+        scenario.write_text(_BRIDGES[does])
         self._process = subprocess.Popen(
             [
                 program("sipp"),
@@ -266,6 +282,7 @@ class Phone:
         to_tag: str = "",
         caller: str = "sip:+15550100@127.0.0.1",
         to: str = "",
+        name_of_to: str = "To",
         sequence: int = 1,
     ) -> None:
         """Send a request of this call; `to` is the address in its first line, if it is another one than that of `user`."""
@@ -276,7 +293,7 @@ class Phone:
             (
                 f"{method} {to or address} SIP/2.0\r\n"
                 f"Via: SIP/2.0/UDP 127.0.0.1:{self.port};branch=z9hG4bK{name}{sequence}\r\n"
-                f"From: <{caller}>;tag={name}\r\nTo: <{address}>{tag}\r\n"
+                f"From: <{caller}>;tag={name}\r\n{name_of_to}: <{address}>{tag}\r\n"
                 f"Call-ID: {call_id}\r\nCSeq: {sequence} {method}\r\n"
                 f"Contact: <sip:caller@127.0.0.1:{self.port}>\r\nMax-Forwards: 70\r\n{headers}Content-Length: 0\r\n\r\n"
             ).encode()
@@ -289,6 +306,16 @@ class Phone:
             message = Message(text.splitlines()[0], text)
             answers_it = text.startswith("SIP/2.0 ") and str(message.header("CSeq")).endswith(f" {method}")
             if answers_it and message.status >= 200:
+                return message
+
+    def take(self, method: str) -> Message:
+        """The next request with this method, which is answered with 200."""
+        while True:
+            text = self._socket.recv(65536).decode()
+            message = Message(text.splitlines()[0], text)
+            if message.first.startswith(f"{method} "):
+                head = re.findall(r"^(?:Via|From|To|Call-ID|CSeq):.*\r\n", text, re.MULTILINE)
+                self._socket.send(f"SIP/2.0 200 OK\r\n{''.join(head)}Content-Length: 0\r\n\r\n".encode())
                 return message
 
     def close(self) -> None:

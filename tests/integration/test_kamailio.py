@@ -491,11 +491,17 @@ def test_a_made_up_tag_and_a_route_lead_nowhere(server: SipServer, bridge: Bridg
 
 def _within(phone: Phone, call_id: str, user: str, answer: Message, *, to: str, route: str = "") -> None:
     """Within a call that was answered: acknowledge it, and invite this address."""
+    tag, headers = _acknowledge(phone, call_id, user, answer, route=route)
+    phone.send_within(call_id, "INVITE", user, headers=headers, to_tag=tag, to=to, sequence=2)
+
+
+def _acknowledge(phone: Phone, call_id: str, user: str, answer: Message, *, route: str = "") -> tuple[str, str]:
+    """The tag and the headers that belong to the call from then on."""
     tag = str(answer.header("To")).partition(";tag=")[2]
     headers = f"Route: {answer.header('Record-Route')}{route}\r\n"
     contact = str(answer.header("Contact")).strip("<>")
     phone.send_within(call_id, "ACK", user, headers=headers, to_tag=tag, to=contact)
-    phone.send_within(call_id, "INVITE", user, headers=headers, to_tag=tag, to=to, sequence=2)
+    return tag, headers
 
 
 def test_who_is_in_one_conference_cannot_move_on_to_another(server: SipServer, bridge: Bridge) -> None:
@@ -531,6 +537,49 @@ def test_who_hears_why_he_is_refused_cannot_move_on_to_the_bridge(
         assert not bridge.invited
     finally:
         media.kill()
+
+
+def test_when_the_bridge_hangs_up_the_caller_hears_of_it(kamailio: Kamailio, daemon: Daemon, tmp_path: Path) -> None:
+    bridge = Bridge(tmp_path, free_udp_port(), "hangs up")
+    server = kamailio(daemon.port, bridge.port)
+    try:
+        with closing(Phone(server.port)) as phone:
+            call_id = phone.send("INVITE", f"{PASSCODE}*{PIN}")
+            _acknowledge(phone, call_id, f"{PASSCODE}*{PIN}", phone.answer("INVITE"))
+            ended = phone.take("BYE")
+            assert ended.first.startswith(f"BYE sip:caller@127.0.0.1:{phone.port} ")
+            wait_until(lambda: bridge.heard("CSeq: 1 BYE"))
+        assert not bridge.heard(PIN)
+    finally:
+        bridge.kill()
+
+
+def test_when_the_caller_hangs_up_before_the_bridge_answers_it_hears_of_it(
+    kamailio: Kamailio, daemon: Daemon, tmp_path: Path
+) -> None:
+    bridge = Bridge(tmp_path, free_udp_port(), "rings")
+    server = kamailio(daemon.port, bridge.port)
+    try:
+        with closing(Phone(server.port)) as phone:
+            call_id = phone.send("INVITE", f"{PASSCODE}*{PIN}")
+            wait_until(lambda: bridge.heard("SIP/2.0 180"))
+            phone.send_within(call_id, "CANCEL", f"{PASSCODE}*{PIN}")
+            assert phone.answer("CANCEL").status == 200
+            assert phone.answer("INVITE").status == 487
+            wait_until(lambda: bridge.heard("ACK sip:C-1001@"))
+        assert not bridge.heard(PIN)
+    finally:
+        bridge.kill()
+
+
+def test_a_short_to_header_hides_no_pin(server: SipServer, bridge: Bridge) -> None:
+    with closing(Phone(server.port)) as phone:
+        phone.send_within("1", "INVITE", f"{PASSCODE}*{PIN}", name_of_to="t")
+        answer = phone.answer("INVITE")
+        assert answer.status == 200
+        assert f"{PASSCODE}*{PIN}@" in str(answer.header("To"))
+    assert len(bridge.invited) == 1
+    assert not bridge.heard(PIN)
 
 
 @pytest.mark.parametrize("method", ["REGISTER", "MESSAGE", "SUBSCRIBE", "PUBLISH", "REFER", "NOTIFY"])
