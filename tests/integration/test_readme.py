@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 from urllib.request import Request, urlopen
 
 import msgspec
@@ -86,35 +87,51 @@ def test_the_readme_can_be_followed_to_the_letter(demo: Demo) -> None:
 
 def test_what_the_switch_engineer_tries_is_answered(demo: Demo) -> None:
     token = (demo.folder / "var" / "demo-token").read_text().strip()
-    commands = blocks("docs/switch-engineer.md", "curl")
-    assert len(commands) >= 2
+    commands = [*blocks("docs/switch-engineer.md", "curl"), *blocks("docs/switches/text.md", "curl")]
+    assert len(commands) >= 5
     for command in commands:
         answer = paste(demo, command, TOKEN=token)
-        assert answer.startswith(('{"result":"', "accepted|", "rejected|", '{"id":"'))
-
-    # The dialplan's CURL(), sent as Asterisk would; the fields of the answer are those that its CUT()s take.
-    dialplan = page("switch-engineer")
-    ((url, form),) = re.findall(r"CURL\((http[^,]+),(.+)\)}\)", dialplan)
-    keyed = {"PASSCODE": "7784321", "PIN": "004127", "UNIQUEID": "1732456800.17", "CALLERID(num)": "%2B15550100"}
-    for name, value in keyed.items():
-        form = form.replace(f"${{URIENCODE(${{{name}}})}}", value)
-    assert "$" not in form
-    request = Request(
-        url.replace("8470", demo.environment["ROLLCALL_DAEMON__PORT"]),
-        data=form.encode(),
-        headers={"Authorization": f"Bearer {token}"},
-    )
-    with urlopen(request, timeout=10) as response:
-        fields = response.read().decode().split("|")
-    cut = re.findall(r"CUT\(ANSWER,\|,(\d)\)", dialplan)
-    assert [fields[int(number) - 1] for number in cut] == ["accepted", "Mike", "Mike", "Doe", "C-1001"]
+        assert answer.startswith(('{"result":"', "accepted|", "rejected|", "result=accepted&", '{"id":"'))
+    ask_as_asterisk_does(demo, token)
     assert demo.end(signal.SIGTERM) == 0
 
 
-def test_every_link_of_every_page_leads_somewhere() -> None:
-    for file in (ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")):
-        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", file.read_text()):
-            assert (file.parent / link).exists(), f"{file.name}: {link}"
+def ask_as_asterisk_does(demo: Demo, token: str) -> None:
+    """What the dialplan sends with CURL() is answered, and what it takes from the answers is there."""
+    dialplan = (ROOT / "configs" / "switches" / "text" / "extensions.conf").read_text()
+    (question,) = re.findall(r"Set\(QUESTION=(.+)\)$", dialplan, re.MULTILINE)
+    keyed = {"PASSCODE": "7784321", "PIN": "004127", "UNIQUEID": "1732456800.17", "CALLERID(num)": "%2B15550100"}
+    for name, value in keyed.items():
+        question = question.replace(f"${{URIENCODE(${{{name}}})}}", value)
+    assert "$" not in question
+    port = demo.environment["ROLLCALL_DAEMON__PORT"]
+    answers = {}
+    for path in re.findall(r"CURL\(\$\{ROLLCALL\}([^,]+),\$\{QUESTION\}\)", dialplan):
+        request = Request(
+            f"http://127.0.0.1:{port}{path}", data=question.encode(), headers={"Authorization": f"Bearer {token}"}
+        )
+        with urlopen(request, timeout=10) as response:
+            answers[path] = response.read().decode()
+    expected = {"RESULT": "accepted", "FIRST_NAME": "Mike", "LAST_NAME": "Doe", "CONFERENCE": "C-1001"}
+
+    fields = answers["/v1/verify.txt"].split("|")
+    cut = {
+        name: fields[int(number) - 1] for name, number in re.findall(r"Set\((\w+)=\$\{CUT\(ANSWER,\|,(\d)\)", dialplan)
+    }
+    assert cut.pop("REASON") == "Mike"  # which is looked at only where the result is "rejected"
+    assert cut == expected
+
+    form = dict(parse_qsl(answers["/v1/verify.txt?style=form"], strict_parsing=True))
+    taken = {name: form.get(key) for name, key in re.findall(r"Set\((\w+)=\$\{HASH\(ANSWER,(\w+)\)", dialplan)}
+    assert taken == expected | {"REASON": None}
+
+    decoded = {}
+    for name, keys in re.findall(r"Set\((\w+)=\$\{JSON_DECODE\(ANSWER,([\w.]+)\)", dialplan):
+        value = json.loads(answers["/v1/verify"])
+        for key in keys.split("."):
+            value = value.get(key)
+        decoded[name] = value
+    assert decoded == expected | {"REASON": None}
 
 
 def test_every_door_is_told_to_the_operator_with_its_port() -> None:
