@@ -471,7 +471,7 @@ async def test_a_thousand_half_sent_questions_keep_nobody_waiting(served: Served
     clients = [await served.client() for _ in range(1000)]
     for at, client in enumerate(clients):
         await client.send(half[: 1 + at % len(half)])
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(http_server.BODY_TIMEOUT / 2):
         assert (await served.ask(QUESTION)).json["result"] == "accepted"
     for at in (0, 500, 999):
         rest = QUESTION[1 + at % len(half) :]
