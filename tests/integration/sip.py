@@ -299,13 +299,13 @@ class Phone:
             ).encode()
         )
 
-    def answer(self, method: str) -> Message:
-        """The next final answer to a request with this method."""
+    def answer(self, method: str, *, at_least: int = 200) -> Message:
+        """The next answer to a request with this method, the final one unless a lower status will do."""
         while True:
             text = self._socket.recv(65536).decode()
             message = Message(text.splitlines()[0], text)
             answers_it = text.startswith("SIP/2.0 ") and str(message.header("CSeq")).endswith(f" {method}")
-            if answers_it and message.status >= 200:
+            if answers_it and message.status >= at_least:
                 return message
 
     def take(self, method: str) -> Message:

@@ -343,6 +343,7 @@ def test_after_a_silence_the_next_calls_are_asked_about_again(
         http(b"result=error&title=accepted&conference_id=C-1001"),
         http(b"accepted|Mike|Doe|XYZ|organizer|C-1001"),
         http(b'{"result":"accepted","conference_id":"C-1001"}'),
+        http(b"<html>\nresult=accepted&conference_id=C-1001\n</html>"),
         http(b"<html>result=accepted&conference_id=C-1001</html>"),
         http(b""),
         http(b"\0\xff" * 40_000),
@@ -570,6 +571,42 @@ def test_when_the_caller_hangs_up_before_the_bridge_answers_it_hears_of_it(
         assert not bridge.heard(PIN)
     finally:
         bridge.kill()
+
+
+@pytest.mark.parametrize("method", ["PRACK", "UPDATE"])
+def test_before_the_bridge_answers_requests_of_the_call_reach_it_without_the_pin(
+    kamailio: Kamailio, daemon: Daemon, tmp_path: Path, method: str
+) -> None:
+    bridge = Bridge(tmp_path, free_udp_port(), "rings")
+    server = kamailio(daemon.port, bridge.port)
+    user = f"{PASSCODE}*{PIN}"
+    try:
+        with closing(Phone(server.port)) as phone:
+            call_id = phone.send("INVITE", user)
+            ringing = phone.answer("INVITE", at_least=180)
+            headers = f"Route: {ringing.header('Record-Route')}\r\n"
+            tag = str(ringing.header("To")).partition(";tag=")[2]
+            contact = str(ringing.header("Contact")).strip("<>")
+            phone.send_within(call_id, method, user, headers=headers, to_tag=tag, to=contact, sequence=2)
+            wait_until(lambda: bridge.heard(f"{method} sip:bridge@"))
+        assert not bridge.heard(PIN)
+    finally:
+        bridge.kill()
+
+
+def test_after_kamailio_was_started_anew_a_call_can_be_ended_and_nothing_else(
+    server: SipServer, bridge: Bridge
+) -> None:
+    """What it has forgotten shows no PIN either."""
+    user = f"{PASSCODE}*{PIN}"
+    route = f"Route: <sip:127.0.0.1:{server.port};lr>\r\n"
+    to = f"sip:bridge@127.0.0.1:{bridge.port}"
+    with closing(Phone(server.port)) as phone:
+        phone.send_within("1", "INVITE", user, headers=route, to_tag="bridge-1", to=to)
+        assert phone.answer("INVITE").status == 481
+        phone.send_within("2", "BYE", user, headers=route, to_tag="bridge-1", to=to)
+        wait_until(lambda: bridge.heard(f"BYE {to}"))
+    assert not bridge.heard(PIN)
 
 
 def test_a_short_to_header_hides_no_pin(server: SipServer, bridge: Bridge) -> None:
