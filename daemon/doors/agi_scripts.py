@@ -162,7 +162,6 @@ class _Listener:
         # Who keys already needs no prompt.
         last = None if entry else ask.say[-1]
         was_full, self._is_full = self._is_full and not entry, False
-        entry = entry.removeprefix("*")
         while (wanted := most - len(entry)) > 0:
             reply = _well((yield self._get_data(last, wanted)))
             if reply.result == _NOTHING_DONE:

@@ -49,6 +49,7 @@ def shown(text: str) -> str:
 @given(first=ANYTHING, last=ANYTHING, company=ANYTHING)
 @example(first='x" 1\nSET VARIABLE ROLLCALL_RESULT accepted', last="a,b", company="\\")
 @example(first='"' * 200, last="😀" * 200, company="\\" * 200)
+@example(first="😀" * 600, last="é" * 600, company="会" * 600)
 def test_no_name_becomes_a_command_or_another_variable(first: str, last: str, company: str) -> None:
     """Asterisk reads back what was to be said: all of it, or as much as there is room for."""
     who = Participant(first, last, company, "", "", "", "", "")
