@@ -6,7 +6,8 @@ import asyncio
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,9 @@ from daemon.doors.openapi import document
 from daemon.doors.opening import enabled, opened
 from daemon.doors.surroundings import Surroundings
 from daemon.health import Health
+from daemon.journal import MOST_WAITING, Journal
+from daemon.journal_files import JournalReader
+from daemon.journalled_roll import JournalledRoll
 from daemon.live import Live
 from daemon.metrics import Metrics
 from daemon.ops import DOOR as OPERATIONS
@@ -27,12 +31,14 @@ from daemon.ops import Operations
 from daemon.presence import Presence
 from daemon.reload import Follower
 from daemon.rereading import needing_restart
+from daemon.rollkeeping import RollKeeping
 from loader.errors import DatabaseUnavailable, KeyFileError, SettingsError
 from loader.keyring import Keyring
 from loader.logs import configure_logs
 from loader.service import listening
 from loader.settings import Settings
 from loader.store import open_store, sqlite_file
+from loader.store.rolls import BEGINNING, RollBook
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +63,7 @@ class Daemon:
         self._metrics = Metrics(self._version)
         self._metrics.database_up.set_function(lambda: float(self._health.database_up(time.monotonic())))
         self._follower: Follower | None = None
+        self._book: RollBook | None = None
 
     async def run(self) -> None:
         """Answer switches until SIGTERM or SIGINT, then finish what is under way.
@@ -69,14 +76,32 @@ class Daemon:
             loop.add_signal_handler(number, stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._read_again)
         settings, refusals = self._settings.daemon, self._metrics.refusals
+        journal = self._open_journal()
+        roll = JournalledRoll(journal, lambda: self._keyring, self._is_known_call)
+        roll.remember(JournalReader(journal.folder, lambda: self._keyring).read(BEGINNING, MOST_WAITING)[0])
+        keeping = RollKeeping(journal, lambda: self._settings)
+        self._metrics.roll_backlog.set_function(keeping.backlog)
+        self._metrics.roll_events_waiting.set_function(lambda: float(journal.waiting))
         surroundings = Surroundings(
-            self._live, self._metrics, lambda: self._keyring, lambda: self._settings.daemon.drain_timeout
+            self._live,
+            self._metrics,
+            lambda: self._keyring,
+            lambda: self._settings.daemon.drain_timeout,
+            rolls=roll,
         )
-        http = HttpDoor(self._live, surroundings.verifier(DOOR), document(self._version))
+        http = HttpDoor(
+            self._live,
+            surroundings.verifier(DOOR),
+            document(self._version),
+            roll,
+            self._metrics.call_events(DOOR),
+        )
         door = HttpServer(
             http.gets,
             refusals(DOOR),
             posts=http.posts,
+            late_posts=http.late_posts,
+            when_kept=roll.when_kept,
             at_once=settings.at_once,
             drain_timeout=surroundings.drain_timeout,
         )
@@ -86,6 +111,8 @@ class Daemon:
             drain_timeout=lambda: _OPERATIONS_TIMEOUT,
         )
         async with (
+            keeping.keeping(),
+            _closed_at_the_end(journal, roll),
             listening(
                 web.ServerRunner(operations), "daemon.ops_port", settings.ops_host, settings.ops_port
             ) as ops_port,
@@ -105,6 +132,21 @@ class Daemon:
         await asyncio.gather(following, return_exceptions=True)
         log.info("stopped")
 
+    def _open_journal(self) -> Journal:
+        settings = self._started_with.roll
+        return Journal(
+            Path(settings.journal),
+            lambda: self._keyring,
+            synced=settings.durability == "disk",
+            limit=settings.journal_limit,
+            dropped=self._metrics.roll_events_dropped,
+        )
+
+    async def _is_known_call(self, source: str, call_id: str) -> bool:
+        if self._book is None:
+            raise DatabaseUnavailable("the database is not open")
+        return await self._book.knows(source, call_id)
+
     async def _follow(self, daemon_id: str) -> None:
         url = self._started_with.database.url
         told = ""
@@ -122,6 +164,7 @@ class Daemon:
                         database_file=sqlite_file(url),
                     )
                     presence = Presence(store, daemon_id, self._version, follower)
+                    self._book = RollBook(store)
                     await follower.load()
                     async with presence.told():
                         await follower.follow()
@@ -130,6 +173,8 @@ class Daemon:
                 if told != str(error):
                     told = str(error)
                     log.error("database_unavailable", problem=told)
+            finally:
+                self._book = None
             await asyncio.sleep(_TRY_AGAIN)
 
     def _read_again(self) -> None:
@@ -149,3 +194,13 @@ class Daemon:
         if self._follower is not None:
             self._follower.interval = new.daemon.poll_interval
             self._follower.take(keyring)
+
+
+@asynccontextmanager
+async def _closed_at_the_end(journal: Journal, roll: JournalledRoll) -> AsyncGenerator[None]:
+    """After all have been answered, and before the keeper takes what is left."""
+    try:
+        yield
+    finally:
+        roll.flush()
+        await journal.close()

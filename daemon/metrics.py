@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import Final
 
+import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
@@ -15,6 +16,8 @@ from prometheus_client.registry import Collector
 
 from daemon.verify import ACCEPTED, Tally
 from loader.index import Reason
+
+log = structlog.get_logger(__name__)
 
 # The upper ones are the time limits of switches: half a second, 2, 5 and 10 seconds.
 _VERIFICATION_BUCKETS: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 2, 5, 10)
@@ -48,6 +51,17 @@ class Metrics:
             "Calls that switches said were joined or left.",
             ["door", "event"],
             registry=registry,
+        )
+        self._roll_events_dropped = Counter(
+            "rollcall_roll_events_dropped",
+            "Events of calls that were lost, as they could be written nowhere for too long.",
+            registry=registry,
+        )
+        self.roll_backlog = Gauge(
+            "rollcall_roll_journal_bytes", "Bytes of events that are in the journal.", registry=registry
+        )
+        self.roll_events_waiting = Gauge(
+            "rollcall_roll_events_waiting", "Events that could not be written yet, in memory.", registry=registry
         )
         self.index_entries = Gauge("rollcall_index_entries", "Entries of all lists in force.", registry=registry)
         self.index_lists = Gauge("rollcall_index_lists", "Lists in force.", registry=registry)
@@ -112,6 +126,11 @@ class Metrics:
             events[event].inc()
 
         return count
+
+    def roll_events_dropped(self, count: int) -> None:
+        """So many events of calls were lost."""
+        self._roll_events_dropped.inc(count)
+        log.error("roll_events_dropped", count=count)
 
     def in_force(self, seconds: float) -> None:
         """One commit is in force, so many seconds after it."""

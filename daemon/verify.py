@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Final, NamedTuple, TypeAlias
 
 from daemon.live import Live
+from daemon.roll import NO_ROLL, Roll
 from loader.index import NO_THROTTLE, Decision, Question, Throttle, decide
 
 ACCEPTED: Final = "accepted"
@@ -28,21 +29,31 @@ class Verification(NamedTuple):
 class Verifier:
     """What one door asks."""
 
-    def __init__(self, live: Live, tally: Tally, throttle: Throttle = NO_THROTTLE) -> None:
+    def __init__(
+        self, live: Live, tally: Tally, throttle: Throttle = NO_THROTTLE, roll: Roll = NO_ROLL, door: str = ""
+    ) -> None:
         self._live = live
         self._tally = tally
         self._throttle = throttle
+        self._roll = roll
+        self._door = door
         self._prefix = secrets.token_hex(8)
         self._numbers = count(1)
 
-    def verify(self, question: Question, begun: float) -> Verification | None:
+    def verify(self, question: Question, begun: float, switch: str | None = None) -> Verification | None:
         """Decide, from memory; None while there is no index to decide from.
 
-        `begun` is when the door began with this question, as `time.perf_counter` tells it.
+        `begun` is when the door began with this question, as `time.perf_counter` tells it. `switch` is who asks, where
+        the door knows it. Who is told that a caller is accepted has the roll keep it first.
         """
         index = self._live.index
         if index is None:
             return None
         decision = decide(index, question, self._throttle)
         self._tally(decision.reason or ACCEPTED, perf_counter() - begun)
-        return Verification(f"{self._prefix}-{next(self._numbers):x}", decision)
+        verification = Verification(f"{self._prefix}-{next(self._numbers):x}", decision)
+        if decision.reason is None:
+            self._roll.admitted(self._door, switch or self._door, question, verification.id, decision)
+        elif decision.conference is not None:
+            self._roll.refused(decision.conference.id, decision.reason)
+        return verification

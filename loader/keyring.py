@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import hmac
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -103,6 +104,11 @@ class Keyring:
             raise ring.lacks(key_id)
         return ring
 
+    def using(self, key_id: str) -> Keyring:
+        """As :meth:`holding`, with this key as the current one."""
+        ring = self.holding(key_id)
+        return Keyring(ring.path, {key_id: ring._keys[key_id], **ring._keys})  # noqa: SLF001
+
     def lacks(self, key_id: str) -> KeyFileError:
         """What to raise when the file does not have this key."""
         return KeyFileError(
@@ -154,6 +160,15 @@ class Keyring:
             return self._cipher(key_id).decrypt(sealed[:_NONCE_SIZE], sealed[_NONCE_SIZE:], associated)
         except InvalidTag:
             raise BlockError(f"the secret for {purpose.partition('|')[0]} was damaged or tampered with") from None
+
+    def fingerprint(self, owner: Owner, pin: str, *, key_id: str) -> bytes:
+        """16 bytes that stand for a PIN of a list, and tell it to nobody without the key: HMAC-SHA-256, cut short.
+
+        Raises KeyFileError if the file does not have the key.
+        """
+        self._cipher(key_id)
+        said = f"rollcall person 1|{owner.key}|{pin}".encode()
+        return hmac.digest(self._keys[key_id], said, "sha256")[:16]
 
     def _cipher(self, key_id: str) -> AESGCM:
         cipher = self._ciphers.get(key_id)

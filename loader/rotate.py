@@ -7,10 +7,11 @@ from functools import partial
 from loader.errors import BlockError
 from loader.keyring import Keyring
 from loader.store import Store
+from loader.store.rolls import RollBook
 
 
 async def rotate_key(store: Store, keyring: Keyring) -> Keyring:
-    """Encrypt every kept revision under a new key, and forget the keys that nothing uses any more.
+    """Encrypt every kept revision and every roll under a new key, and forget the keys that nothing uses any more.
 
     It can be stopped at any point and run again: while the file has several keys, a rotation is under way, and is
     finished. Each step holds in itself: the new key is in the file before the database takes it into use, each
@@ -37,6 +38,7 @@ async def rotate_key(store: Store, keyring: Keyring) -> Keyring:
                 await writing.seal_again(listed, ring.current, seal)
         except BlockError as error:
             damaged = damaged or error
+    await RollBook(store).seal_again(ring, ring.current)
     async with store.writing() as writing:
         await writing.seal_secrets_again(ring.current, partial(_seal_secret_again, ring))
     async with store.writing() as writing:

@@ -95,6 +95,22 @@ class Oidc(Section, frozen=True):
     """What the button says."""
 
 
+class Roll(Section, frozen=True):
+    """Who joined."""
+
+    journal: Text = "var/journal"
+    """The daemon's folder for what is not yet in the database. Daemons of one machine share it."""
+    durability: Literal["disk", "system"] = "disk"
+    """Where an accepted verification must be before it is answered: on the disk, or with the operating system, from
+    where it outlives the daemon but not the machine."""
+    journal_limit: Annotated[int, Meta(ge=1_000_000, le=1 << 40)] = 1 << 28
+    """Bytes that may wait for the database."""
+    quiet: Annotated[float, Meta(gt=0, le=86400)] = 120.0
+    """Seconds after the last has left until an occurrence is over."""
+    call_timeout: Annotated[float, Meta(ge=60, le=604800)] = 14400.0
+    """Seconds after which a call that nothing was heard of is taken to be over."""
+
+
 class Lists(Section, frozen=True):
     guessable_share: Annotated[float, Meta(gt=0, le=1)] = 0.001
     """The chance of one random guess above which a list is warned of."""

@@ -17,7 +17,7 @@ import msgspec
 
 from loader.door_sections import Doors
 from loader.errors import SettingsError
-from loader.sections import Admin, Daemon, Database, Key, Lists, Logs, Mail, Oidc, Section
+from loader.sections import Admin, Daemon, Database, Key, Lists, Logs, Mail, Oidc, Roll, Section
 
 CONFIG_VARIABLE: Final = "ROLLCALL_CONFIG"
 _PREFIX: Final = "ROLLCALL_"
@@ -35,6 +35,7 @@ class Settings(Section, frozen=True):
     mail: Mail = Mail()
     oidc: Oidc = Oidc()
     lists: Lists = Lists()
+    roll: Roll = Roll()
     logs: Logs = Logs()
     doors: Doors = Doors()
 

@@ -16,8 +16,11 @@ from daemon.live import Live
 _CHALLENGES: Final = {"bearer": "Bearer", "basic": 'Basic realm="Rollcall", charset="UTF-8"'}
 
 
-def authorize(live: Live, headers: Headers, *, basic: bool = False) -> None:
-    """Raises Problem unless a token of a switch is sent: as Bearer or, where `basic` is allowed, as Basic's password."""
+def authorize(live: Live, headers: Headers, *, basic: bool = False) -> str:
+    """The ID of the switch whose token is sent: as Bearer or, where `basic` is allowed, as Basic's password.
+
+    Raises Problem if there is none.
+    """
     switches = live.switches
     if switches is None:
         raise not_loaded()
@@ -28,9 +31,11 @@ def authorize(live: Live, headers: Headers, *, basic: bool = False) -> None:
     elif scheme != "bearer":
         sent = b""
     # A token is random and long: looking up its hash tells nobody how near a guess was.
-    if hashlib.sha256(sent).digest() not in switches:
+    switch = switches.get(hashlib.sha256(sent).digest())
+    if switch is None:
         challenge = _CHALLENGES["basic" if basic else "bearer"]
         raise Problem(401, "The token is missing or not one of a switch.", headers={hdrs.WWW_AUTHENTICATE: challenge})
+    return switch
 
 
 def not_loaded() -> Problem:

@@ -6,8 +6,11 @@ import asyncio
 import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
+from functools import partial
 from typing import Any, Final, TypeAlias
 
+from daemon.doors.surroundings import Surroundings
+from daemon.roll import WhenKept
 from loader.service import PortError
 
 MAX_DATAGRAM: Final = 4097
@@ -26,7 +29,7 @@ Answer: TypeAlias = Callable[[bytes, Address], bytes | None]
 
 @asynccontextmanager
 async def answering(
-    answer: Answer, setting: str, host: str, port: int, drain_timeout: Callable[[], float]
+    answer: Answer, setting: str, host: str, port: int, surroundings: Surroundings
 ) -> AsyncGenerator[int]:
     """Answer what comes; at the end what has come by then, for so many seconds at most. The port.
 
@@ -38,18 +41,20 @@ async def answering(
     except OSError as error:
         raise PortError(setting, host, port, error) from None
     with bound:
-        loop.add_reader(bound, answer_some, bound, answer)
+        when_kept = surroundings.rolls.when_kept
+        loop.add_reader(bound, answer_some, bound, answer, when_kept)
         try:
             yield bound.getsockname()[1]
         finally:
             loop.remove_reader(bound)
-            until = loop.time() + drain_timeout()
-            while answer_some(bound, answer) and loop.time() < until:  # noqa: ASYNC110 - no event tells of datagrams
+            until = loop.time() + surroundings.drain_timeout()
+            while answer_some(bound, answer, when_kept) and loop.time() < until:
                 await asyncio.sleep(0)
+            await surroundings.rolls.kept()
 
 
-def answer_some(bound: socket.socket, answer: Answer) -> bool:
-    """Answer what has come, up to so many datagrams at a time; whether there may be more."""
+def answer_some(bound: socket.socket, answer: Answer, when_kept: WhenKept) -> bool:
+    """Answer what has come, up to so many datagrams at a time, once it is kept; whether there may be more."""
     for _ in range(_AT_A_TIME):
         try:
             datagram, address = bound.recvfrom(MAX_DATAGRAM)
@@ -57,10 +62,14 @@ def answer_some(bound: socket.socket, answer: Answer) -> bool:
             return False
         reply = answer(datagram, address)
         if reply is not None:
-            # What the network does not take is as good as lost on the way: whoever asked asks again.
-            with suppress(OSError):
-                bound.sendto(reply, address)
+            when_kept(partial(_send, bound, reply, address))
     return True
+
+
+def _send(bound: socket.socket, reply: bytes, address: Address) -> None:
+    # What the network does not take is as good as lost on the way: whoever asked asks again.
+    with suppress(OSError):
+        bound.sendto(reply, address)
 
 
 async def _bound(host: str, port: int) -> socket.socket:

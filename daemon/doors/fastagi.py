@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from time import perf_counter
 from typing import Final, TypeAlias, cast
@@ -71,6 +71,7 @@ class FastAgiDoor:
         self.connections: set[_Connection] = set()
         self._verify = surroundings.verifier(DOOR).verify
         self._roll = surroundings.roll(DOOR)
+        self.when_kept: Final = surroundings.rolls.when_kept
         self._networks = _networks(settings.allow)
         self._is_allowed = lru_cache(1024)(self._lies_in_a_network)
         self._missing: set[Prompt] = set()
@@ -270,9 +271,13 @@ class _Connection(asyncio.Protocol):
         return following
 
     def _send(self, command: Command) -> None:
-        self._command = command
-        self._transport.write(command.line)
         self._wait(command.seconds)
+        self._door.when_kept(partial(self._write, command))
+
+    def _write(self, command: Command) -> None:
+        if self._is_open:
+            self._command = command
+            self._transport.write(command.line)
 
     def _wait(self, seconds: float) -> None:
         """Give Asterisk so long for what is to come next, however it dribbles in."""

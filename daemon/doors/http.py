@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from time import perf_counter
 from typing import Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from aiohttp import hdrs
 
@@ -19,11 +20,13 @@ from daemon.doors.http_answer import (
     problem_as_form,
     problem_as_line,
 )
-from daemon.doors.http_question import READERS
-from daemon.doors.http_reply import Get, Headers, Post, Reply, head, problem_reply
+from daemon.doors.http_question import MAX_TOLD, READERS
+from daemon.doors.http_reply import NO_CONTENT, Get, Headers, LatePost, Post, Reply, head, problem_reply
 from daemon.doors.problem import Problem
 from daemon.live import Live
+from daemon.roll import NO_ROLL, Roll
 from daemon.verify import Verification, Verifier
+from loader.errors import DatabaseError
 
 DOOR: Final = "http"
 """The door's name in metrics."""
@@ -33,6 +36,7 @@ _OPENAPI: Final = "/openapi.json"
 
 _JSON: Final = "application/json"
 _JSON_HEAD: Final = head(200, _JSON)
+_CALL: Final = re.compile(r"/v1/calls/(?P<call_id>[^/?#]+)/(?P<event>joined|left)(?:\?.*)?")
 _TEXT: Final = "text/plain; charset=utf-8"
 _FORM: Final = "application/x-www-form-urlencoded"
 
@@ -40,8 +44,17 @@ _FORM: Final = "application/x-www-form-urlencoded"
 class HttpDoor:
     """Answers the requests of switches. `description` is what `/openapi.json` answers."""
 
-    def __init__(self, live: Live, verifier: Verifier, description: bytes) -> None:
+    def __init__(
+        self,
+        live: Live,
+        verifier: Verifier,
+        description: bytes,
+        roll: Roll = NO_ROLL,
+        count: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._live = live
+        self._roll = roll
+        self._count = count
         self._verify = verifier.verify
         self._description = Reply(_JSON_HEAD, description)
         line = self._verifying(_TEXT, as_line, partial(_told, _TEXT, problem_as_line))
@@ -89,17 +102,38 @@ class HttpDoor:
 
     def _verified(self, headers: Headers, body: bytes) -> Verification:
         begun = perf_counter()
-        authorize(self._live, headers)
+        switch = authorize(self._live, headers)
         media_type = headers.get(hdrs.CONTENT_TYPE, "")
         read = READERS.get(media_type) or READERS.get(media_type.partition(";")[0].strip().lower())
         if read is None:
             raise Problem(415, f"The body must be one of: {', '.join(READERS)}.")
         if hdrs.CONTENT_ENCODING in headers and headers[hdrs.CONTENT_ENCODING].lower() != "identity":
             raise Problem(415, "The body must not be compressed.", headers={hdrs.ACCEPT_ENCODING: "identity"})
-        verification = self._verify(read(body), begun)
+        verification = self._verify(read(body), begun, switch)
         if verification is None:
             raise not_loaded()
         return verification
+
+    def late_posts(self, target: str) -> LatePost | None:
+        """What hears that a call was joined or left."""
+        match = _CALL.fullmatch(target)
+        if match is None:
+            return None
+        return LatePost(partial(self._call_told, unquote(match["call_id"]), match["event"]), problem_reply)
+
+    async def _call_told(self, call_id: str, event: str, _target: str, headers: Headers, _body: bytes) -> Reply:
+        switch = authorize(self._live, headers)
+        if len(call_id) > MAX_TOLD:
+            raise _unknown_call()
+        try:
+            known = await self._roll.knows(switch, call_id)
+        except DatabaseError:
+            raise Problem(503, "Whether this call is known cannot be told now.", headers={"Retry-After": "1"}) from None
+        if not known:
+            raise _unknown_call()
+        self._count(event)
+        (self._roll.joined if event == "joined" else self._roll.left)(switch, call_id)
+        return NO_CONTENT
 
     def _openapi(self, _target: str, _headers: Headers) -> Reply:
         return self._description
@@ -113,6 +147,10 @@ class HttpDoor:
         if conference is None:
             raise Problem(404, "There is no conference with this passcode.")
         return Reply(_JSON_HEAD, conference_as_json(conference))
+
+
+def _unknown_call() -> Problem:
+    return Problem(404, "No caller was accepted on a call with this ID.")
 
 
 def _told(media_type: str, render: Callable[[Problem], bytes], problem: Problem) -> Reply:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
 from time import time
 from typing import Final, NamedTuple, TypeAlias
@@ -40,6 +40,13 @@ class Post(NamedTuple):
     answer: Callable[[str, Headers, bytes], Reply]
     refusal: Callable[[Problem], Reply]
     styled: Callable[[str, Headers], Post] | None = None
+
+
+class LatePost(NamedTuple):
+    """As :class:`Post`, for an answer that may have to wait for something."""
+
+    answer: Callable[[str, Headers, bytes], Awaitable[Reply]]
+    refusal: Callable[[Problem], Reply]
 
 
 def head(status: int, media_type: str, headers: Mapping[str, str] | None = None) -> bytes:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, cast
 
@@ -23,8 +24,9 @@ from aiohttp import HttpVersion10, HttpVersion11, StreamReader, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import RawRequestMessage
 
-from daemon.doors.http_reply import Get, Headers, Post, Renderer, Reply, problem_reply, unexpected
+from daemon.doors.http_reply import Get, Headers, LatePost, Post, Renderer, Reply, problem_reply, unexpected
 from daemon.doors.problem import Problem
+from daemon.roll import NO_ROLL, WhenKept
 
 log = structlog.get_logger(__name__)
 
@@ -49,9 +51,10 @@ Refused: TypeAlias = Callable[[int], None]
 class HttpServer(web.Server):
     """Answers every request, malformed ones too, with what `gets` and `posts` say or with a problem; never with a 500.
 
-    `gets` finds what answers a path, if anything; `posts` are by path. `at_once` allows the first of the two ways.
-    `refusal` renders the problems of what has no refusal of its own. A body may have `max_body` bytes. `drain_timeout`
-    tells at the end how many seconds what is under way may still take.
+    `gets` finds what answers a path, if anything; `posts` are by path, and `late_posts` finds those that may have to
+    wait. `refusal` renders the problems of what has no refusal of its own. No answer leaves before `when_kept` calls
+    back. `at_once` allows the first of the two ways. A body may have `max_body` bytes. `drain_timeout` tells at the end
+    how many seconds what is under way may still take.
     """
 
     def __init__(
@@ -61,6 +64,8 @@ class HttpServer(web.Server):
         *,
         posts: Mapping[str, Post] = MappingProxyType({}),
         refusal: Callable[[Problem], Reply] = problem_reply,
+        late_posts: Callable[[str], LatePost | None] = lambda _: None,
+        when_kept: WhenKept = NO_ROLL.when_kept,
         at_once: bool = True,
         max_body: int = MAX_BODY,
         drain_timeout: Callable[[], float],
@@ -70,6 +75,8 @@ class HttpServer(web.Server):
         self._gets = gets
         self._posts = posts
         self._refusal = refusal
+        self._late_posts = late_posts
+        self._when_kept = when_kept
         self._at_once = posts if at_once else {}
         self.max_body = max_body
         self._refused = refused
@@ -133,16 +140,22 @@ class HttpServer(web.Server):
         # Answers to what came together leave together: one wakes the other side up, the others find it awake.
         if not self._outbox:
             self._loop.call_soon(self.send_answers)
+        connection.unsent += 1
         self._outbox.append((connection, self._render(reply, message.version, keep_alive=not reply.close), reply.close))
         return True
 
     def send_answers(self) -> None:
-        """Write all answers that were given at once and are still here."""
-        answers, self._outbox = self._outbox, []
+        """Write all answers that were given at once and are still here, as soon as what they say is kept."""
+        if self._outbox:
+            answers, self._outbox = self._outbox, []
+            self._when_kept(partial(self._send, answers))
+
+    def _send(self, answers: list[tuple[_Connection, bytes, bool]]) -> None:
         for connection, answer, close in answers:
+            connection.unsent -= 1
             if connection.transport is not None:
                 _write(connection.transport, answer)
-                if close:
+                if close or (connection.closes_when_sent and not connection.unsent):
                     connection.force_close()
 
     def answer_post(self, post: Post, target: str, headers: Headers, body: bytes) -> Reply:
@@ -158,6 +171,10 @@ class HttpServer(web.Server):
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         reply = await self._answered(request)
+        kept = self._loop.create_future()
+        self._when_kept(lambda: None if kept.done() else kept.set_result(None))
+        if not kept.done():
+            await kept
         connection = cast("_Connection", request.protocol)
         if connection.transport is None:
             raise ConnectionResetError
@@ -180,6 +197,12 @@ class HttpServer(web.Server):
                 _require(request, hdrs.METH_POST)
                 body = await _read_body(request, self.max_body)
                 return self.answer_post(post, request.raw_path, request.headers, body)
+            late = self._late_posts(request.raw_path)
+            if late is not None:
+                refusal = late.refusal
+                _require(request, hdrs.METH_POST)
+                body = await _read_body(request, self.max_body)
+                return await late.answer(request.raw_path, request.headers, body)
             get = self._gets(request.path)
             if get is None:
                 raise Problem(404, "There is no such address.")
@@ -212,7 +235,7 @@ class HttpServer(web.Server):
 class _Connection(web.RequestHandler):
     """One client's connection."""
 
-    __slots__ = ("_ended", "_last_body", "_server", "body_is_broken", "is_answered")
+    __slots__ = ("_ended", "_last_body", "_server", "body_is_broken", "closes_when_sent", "is_answered", "unsent")
 
     def __init__(self, server: HttpServer, **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
@@ -221,12 +244,16 @@ class _Connection(web.RequestHandler):
         self._ended = False
         self.body_is_broken = False
         """Whether the last body ended where it could no longer be read."""
+        self.unsent = 0
+        """Answers that were given at once and wait for what they say to be kept."""
+        self.closes_when_sent = False
+        """Whether the client has asked all that it will ask."""
         self.is_answered = False
         """Whether the last answer has been given; what may still come is thrown away."""
 
     def is_idle(self) -> bool:
         """Whether nothing is under way: aiohttp's task waits for a request."""
-        return self._waiter is not None and not self._waiter.done()
+        return self._waiter is not None and not self._waiter.done() and not self.unsent
 
     def is_over(self) -> bool:
         """Whether the client has closed its side, and nothing waits behind what is under way."""
@@ -258,6 +285,9 @@ class _Connection(web.RequestHandler):
     def eof_received(self) -> bool:  # type: ignore[override] # asyncio asks for the answer, aiohttp gives none
         """Who has nothing more to ask may still wait for an answer: whether the connection has to stay for it."""
         self._server.send_answers()
+        if self.unsent and self._waiter is not None and not self._waiter.done():
+            self.closes_when_sent = True
+            return True
         self._ended = not self.is_idle() and self._last_body is not None and self._last_body.is_eof()
         # aiohttp would leave unanswered what waits in line.
         self._close = self.is_over()

@@ -38,6 +38,7 @@ def server(name: str, door: WebDoor, surroundings: Surroundings) -> HttpServer:
         surroundings.metrics.refusals(name),
         posts=door.posts,
         refusal=door.refusal,
+        when_kept=surroundings.rolls.when_kept,
         max_body=MAX_BODY,
         drain_timeout=surroundings.drain_timeout,
     )

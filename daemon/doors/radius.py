@@ -237,12 +237,12 @@ async def serving(settings: Radius, surroundings: Surroundings) -> AsyncGenerato
     Raises SettingsError and PortError.
     """
     door = RadiusDoor(surroundings, Clients.read(settings.clients_file))
-    host, drain_timeout = settings.host, surroundings.drain_timeout
+    host = settings.host
     async with (
         answering(
-            door.accounting, "doors.radius.accounting_port", host, settings.accounting_port, drain_timeout
+            door.accounting, "doors.radius.accounting_port", host, settings.accounting_port, surroundings
         ) as accounting_port,
-        answering(door.authentication, "doors.radius.port", host, settings.port, drain_timeout) as port,
+        answering(door.authentication, "doors.radius.port", host, settings.port, surroundings) as port,
     ):
         log.info("radius_accounting_opened", port=accounting_port)
         yield port

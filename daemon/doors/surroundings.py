@@ -7,10 +7,31 @@ from typing import NamedTuple
 
 from daemon.live import Live
 from daemon.metrics import Metrics
-from daemon.roll import Roll
+from daemon.roll import NO_ROLL, Roll
 from daemon.verify import Verifier
 from loader.index import NO_THROTTLE, Throttle
 from loader.keyring import Keyring
+
+
+class Calls:
+    """What one door tells of calls that it gave their IDs."""
+
+    def __init__(self, roll: Roll, door: str, count: Callable[[str], None]) -> None:
+        self._roll = roll
+        self._door = door
+        self._count = count
+        self.when_kept = roll.when_kept
+        self.kept = roll.kept
+
+    def joined(self, call_id: str) -> None:
+        """The caller has been put through."""
+        self._count("joined")
+        self._roll.joined(self._door, call_id)
+
+    def left(self, call_id: str) -> None:
+        """The call is over."""
+        self._count("left")
+        self._roll.left(self._door, call_id)
 
 
 class Surroundings(NamedTuple):
@@ -21,11 +42,12 @@ class Surroundings(NamedTuple):
     keyring: Callable[[], Keyring]
     drain_timeout: Callable[[], float]
     throttle: Throttle = NO_THROTTLE
+    rolls: Roll = NO_ROLL
 
     def verifier(self, door: str) -> Verifier:
-        """What decides for this door, and counts it."""
-        return Verifier(self.live, self.metrics.tally(door), self.throttle)
+        """What decides for this door, counts it, and has the roll told."""
+        return Verifier(self.live, self.metrics.tally(door), self.throttle, self.rolls, door)
 
-    def roll(self, door: str) -> Roll:
+    def roll(self, door: str) -> Calls:
         """What hears from this door who joined and who left."""
-        return Roll(self.metrics.call_events(door))
+        return Calls(self.rolls, door, self.metrics.call_events(door))

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Float,
     ForeignKey,
     ForeignKeyConstraint,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -21,7 +22,7 @@ from sqlalchemy import (
 
 from loader.model import Level
 
-SCHEMA_VERSION: Final = "0002"
+SCHEMA_VERSION: Final = "0003"
 """The newest migration: the schema that this program reads and writes."""
 
 metadata: Final = MetaData(
@@ -246,6 +247,123 @@ audit = Table(
     Column("action", String(48), nullable=False),
     Column("target", String(160), nullable=False),
     Column("detail", Text, nullable=False),
+)
+
+# One holding of a conference. What it was called and whose it was stays, whatever becomes of the conference.
+occurrence = Table(
+    "occurrence",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("conference_id", String(64), nullable=False),
+    Column("company_id", String(64), nullable=False),
+    Column("organizer_id", String(64), nullable=False),
+    Column("title", String(200), nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("last_at", Float, nullable=False),
+    Column("ended_at", Float),
+    Column("present", Integer, nullable=False),
+    Column("admitted", Integer, nullable=False),
+    Column("rejected", Integer, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("sent_at", Float),
+    Index("ix_occurrence_conference", "conference_id", "ended_at"),
+    Index("ix_occurrence_company", "company_id", "started_at"),
+    Index("ix_occurrence_organizer", "organizer_id", "started_at"),
+    Index("ix_occurrence_on", "ended_at", "last_at"),
+)
+
+# One call of an occurrence. Who called is sealed under a key of the key file.
+call = Table(
+    "call",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("occurrence_id", ForeignKey("occurrence.id"), nullable=False, index=True),
+    Column("source", String(80), nullable=False),
+    Column("call_id", String(128)),
+    Column("verification_id", String(64), nullable=False, unique=True),
+    Column("door", String(16), nullable=False),
+    Column("admitted_at", Float, nullable=False),
+    Column("joined_at", Float),
+    Column("left_at", Float),
+    Column("ended", String(16)),
+    Column("person", LargeBinary(16)),
+    Column("person_key_id", String(16)),
+    Column("key_id", String(16), nullable=False, index=True),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("ix_call_known", "call_id", "source"),
+    Index("ix_call_open", "ended", "admitted_at"),
+)
+
+# How far each daemon's journal has come into the rolls.
+journal = Table(
+    "journal",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("segment", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+)
+
+# What a company has chosen. Without a row it is as the settings say.
+company_choice = Table(
+    "company_choice",
+    metadata,
+    Column("company_id", ForeignKey("company.id"), primary_key=True),
+    Column("keep_days", Integer),
+    Column("dial_in", Text, nullable=False),
+    Column("webhook_url", Text, nullable=False),
+    Column("webhook_secret", LargeBinary),
+    Column("webhook_key_id", String(16)),
+)
+
+# Whether an organizer is sent each roll when the occurrence is over.
+organizer_choice = Table(
+    "organizer_choice",
+    metadata,
+    Column("organizer_id", ForeignKey("organizer.id"), primary_key=True),
+    Column("send_roll", Boolean, nullable=False),
+)
+
+# When a conference is held, if it has a date: for invitations.
+conference_date = Table(
+    "conference_date",
+    metadata,
+    Column("conference_id", ForeignKey("conference.id"), primary_key=True),
+    Column("starts_at", Float, nullable=False),
+    Column("minutes", Integer, nullable=False),
+    Column("time_zone", String(64), nullable=False),
+)
+
+# Who was invited to a conference, and what became of it. Whom, and where to, is sealed under a key of the key file.
+invitation = Table(
+    "invitation",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("conference_id", String(64), nullable=False),
+    Column("level", String(32), nullable=False),
+    Column("owner_id", String(64), nullable=False),
+    Column("person", LargeBinary(16), nullable=False),
+    Column("queued_by", String(64), nullable=False),
+    Column("queued_at", Float, nullable=False),
+    Column("sent_at", Float),
+    Column("failed", String(200)),
+    Column("key_id", String(16), nullable=False, index=True),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("ix_invitation_conference", "conference_id", "queued_at"),
+    Index("ix_invitation_waiting", "sent_at", "failed"),
+)
+
+# What a company is to be told of, until it has taken it or it is too late.
+webhook_delivery = Table(
+    "webhook_delivery",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("company_id", String(64), nullable=False),
+    Column("event_id", String(64), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("next_at", Float, nullable=False, index=True),
+    Column("attempts", Integer, nullable=False),
+    Column("key_id", String(16), nullable=False, index=True),
+    Column("sealed", LargeBinary, nullable=False),
 )
 
 OWNER_KEYS: Final = {

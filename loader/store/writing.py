@@ -60,7 +60,13 @@ class Writing:
 
     async def key_ids(self) -> set[str]:
         """The IDs of the key in use and of all keys that kept revisions are encrypted under."""
-        named = (t.list_revision.c.key_id, t.key_in_use.c.key_id, t.credential.c.totp_key_id, t.staged_upload.c.key_id)
+        named = (
+            t.list_revision.c.key_id,
+            t.key_in_use.c.key_id,
+            t.credential.c.totp_key_id,
+            t.staged_upload.c.key_id,
+            t.call.c.key_id,
+        )
         rows = await self._connection.execute(union(*(select(key_id) for key_id in named)))
         return {key_id for key_id in rows.scalars() if key_id is not None}
 

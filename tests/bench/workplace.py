@@ -40,6 +40,7 @@ class Workplace:
             **kept,
             "ROLLCALL_DATABASE__URL": f"sqlite:///{self.database}",
             "ROLLCALL_KEY__FILE": str(folder / "rollcall.key"),
+            "ROLLCALL_ROLL__JOURNAL": str(folder / "journal"),
         }
         conference = {"id": "C-1", "title": "Bench", "passcode": _PASSCODE, "pin_entry": True}
         organizer = {"id": "ann", "name": "Ann", "email": "ann@example.com", "authorization_code": "1"}

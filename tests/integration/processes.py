@@ -79,6 +79,7 @@ class Installation:
             "ROLLCALL_KEY__FILE": str(self.key),
             "ROLLCALL_DAEMON__PORT": str(free_port()),
             "ROLLCALL_DAEMON__OPS_PORT": str(free_port()),
+            "ROLLCALL_ROLL__JOURNAL": str(folder / "journal"),
             "ROLLCALL_LOGS__FORMAT": "json",
             **settings,
         }

@@ -119,7 +119,7 @@ def test_the_production_file_shows_every_setting() -> None:
     """Each setting stands in configs/production.toml, with its default unless an installation needs another."""
     settings = load_settings(_PRODUCTION, {})
     text = _PRODUCTION.read_text()
-    others = {"url", "file", "format", "behind_proxy", "host", "user"}
+    others = {"url", "file", "format", "behind_proxy", "host", "user", "journal"}
     for name, default, told in sections(Settings(), settings):
         table = text.partition(f"\n[{name}]\n")[2].partition("\n[")[0]
         for field in msgspec.structs.fields(default):

@@ -18,6 +18,7 @@ from daemon.doors.opening import enabled
 from daemon.doors.radius import RadiusDoor, _Remembered, serving
 from daemon.doors.radius_clients import Clients
 from daemon.live import Live
+from daemon.roll import NO_ROLL
 from loader.door_sections import Doors, Radius
 from loader.errors import SettingsError
 from loader.index import Index
@@ -502,7 +503,7 @@ async def test_the_call_is_the_one_that_the_verification_was_for(
     live: Live, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attributes: dict[str, Any], call_id: str
 ) -> None:
     heard: list[str] = []
-    monkeypatch.setattr("daemon.roll.Roll.joined", lambda _, call: heard.append(call))
+    monkeypatch.setattr("daemon.doors.surroundings.Calls.joined", lambda _, call: heard.append(call))
     async with opened_door(live, tmp_path) as served:
         await served.gateway().ask(accounting("Start", **attributes))
     assert heard == [call_id]
@@ -513,7 +514,7 @@ async def test_what_an_accept_says_brings_accounting_back_to_its_call(
 ) -> None:
     """Also where the gateway's accounting has other IDs, or the call's ID is too long to be told with the Class."""
     heard: list[str] = []
-    monkeypatch.setattr("daemon.roll.Roll.joined", lambda _, call: heard.append(call))
+    monkeypatch.setattr("daemon.doors.surroundings.Calls.joined", lambda _, call: heard.append(call))
     async with opened_door(live, tmp_path) as served:
         gateway = served.gateway()
         for call_id in ("17", "é" * 126):

@@ -1,0 +1,129 @@
+"""The files of a journal: how they are named, what stands in them, and how they are read.
+
+A journal is a folder of segments, `00000001.journal` and so on. Each start of the daemon begins a new one, so that
+nothing is ever written behind what a crash cut off. A segment is a row of records, one for each group of events that
+was written together::
+
+    4 bytes   length of what is sealed, little-endian
+    12 bytes  the ID of the key
+    ...       AES-256-GCM over the events as a msgpack array, bound to journal, segment and place
+
+The journal is a queue on the way to the database, not an archive: a segment is deleted once its events are there.
+"""
+
+from __future__ import annotations
+
+import secrets
+import struct
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import msgspec
+import structlog
+
+from loader.errors import BlockError
+from loader.files import write_atomically
+from loader.keyring import Keyring
+from loader.roll import Event
+from loader.store.rolls import Progress
+
+log = structlog.get_logger(__name__)
+
+_HEAD: Final = struct.Struct("<I12s")
+_MOST: Final = 1 << 30
+"""Bytes of one record: more is no record."""
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(list[Event]).decode
+
+
+def segment_file(folder: Path, number: int) -> Path:
+    """The file of a segment."""
+    return folder / f"{number:08}.journal"
+
+
+def segments(folder: Path) -> list[int]:
+    """The numbers of the segments that are there, in order."""
+    return sorted(int(file.stem) for file in folder.glob("*.journal") if file.stem.isdigit())
+
+
+def bytes_used(folder: Path) -> int:
+    """Bytes of all segments. One may be deleted meanwhile."""
+    used = 0
+    for number in segments(folder):
+        with suppress(FileNotFoundError):
+            used += segment_file(folder, number).stat().st_size
+    return used
+
+
+def identity(folder: Path, *, new: bool = False) -> str:
+    """What the database knows the journal by: another whenever its segments are counted from 1."""
+    file = folder / "id"
+    if new or not file.exists():
+        write_atomically(file, secrets.token_hex(16).encode("ascii"), mode=0o600)
+    return file.read_text(encoding="ascii").strip()
+
+
+def record(events: Sequence[Event], keyring: Keyring, journal_id: str, place: Progress) -> bytes:
+    """Events as they stand at this place of a journal."""
+    key_id = keyring.current
+    sealed = keyring.seal_secret(_purpose(journal_id, place), _encode(events), key_id=key_id)
+    return _HEAD.pack(len(sealed), key_id.encode("ascii")) + sealed
+
+
+class JournalReader:
+    """Reads a journal while it may be written."""
+
+    def __init__(self, folder: Path, keyring: Callable[[], Keyring]) -> None:
+        self._folder = folder
+        self._keyring = keyring
+        self.id = identity(folder)
+
+    def read(self, since: Progress, most: int) -> tuple[list[Event], Progress]:
+        """Events after this place, about so many, and the place after them. Raises KeyFileError, OSError."""
+        events: list[Event] = []
+        place = since
+        numbers = [number for number in segments(self._folder) if number >= since.segment]
+        for number in numbers:
+            if number > place.segment:
+                place = Progress(number, 0)
+            with segment_file(self._folder, number).open("rb") as file:
+                file.seek(place.offset)
+                while len(events) < most and (some := self._next(file, place)) is not None:
+                    events += some
+                    place = Progress(number, file.tell())
+                if len(events) >= most:
+                    break
+                if number != numbers[-1] and file.seek(0, 2) != place.offset:
+                    # Nobody was told that this is kept.
+                    log.warning("journal_cut_off", segment=number, offset=place.offset)
+        return events, place
+
+    def forget(self, before: Progress) -> None:
+        """Delete the segments whose events are all taken."""
+        for number in segments(self._folder):
+            if number < before.segment:
+                with suppress(OSError):
+                    segment_file(self._folder, number).unlink()
+
+    def _next(self, file: BinaryIO, place: Progress) -> list[Event] | None:
+        """The events of the next record; None if it is not there, or not all of it."""
+        head = file.read(_HEAD.size)
+        if len(head) < _HEAD.size:
+            return None
+        length, key = _HEAD.unpack(head)
+        sealed = file.read(min(length, _MOST))
+        if len(sealed) < length:
+            return None
+        key_id = key.decode("ascii", "replace")
+        try:
+            ring = self._keyring().holding(key_id)
+            return _decode(ring.open_secret(_purpose(self.id, place), sealed, key_id=key_id))
+        except (BlockError, ValueError):
+            return None
+
+
+def _purpose(journal_id: str, place: Progress) -> str:
+    return f"journal|{journal_id}|{place.segment}|{place.offset}"

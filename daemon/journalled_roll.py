@@ -1,0 +1,110 @@
+"""The roll as the daemon keeps it: in its journal before anything is answered, and from there in the database."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+
+from daemon.journal import Journal
+from loader.index import Decision, Question
+from loader.keyring import Keyring
+from loader.roll import Admitted, Event, Joined, Left, Refused
+
+_REFUSED_EVERY: Final = 0.5
+"""Seconds in which refused attempts are counted together."""
+_CALLS: Final = 200_000
+"""Calls that are known without a look into the database; the oldest are forgotten first."""
+
+
+class JournalledRoll:
+    """Keeps what it is told in the journal, on its way to the database. `known` asks the database for a call."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        keyring: Callable[[], Keyring],
+        known: Callable[[str, str], Awaitable[bool]],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._journal = journal
+        self._keyring = keyring
+        self._known = known
+        self._clock = clock
+        self._calls: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._refused: dict[tuple[str, str], int] = {}
+        self._flush: asyncio.TimerHandle | None = None
+        self.when_kept = journal.when_kept
+        self.kept = journal.kept
+
+    def admitted(self, door: str, source: str, question: Question, verification_id: str, decision: Decision) -> None:
+        """A verification was accepted."""
+        conference = decision.conference
+        if conference is None:
+            return
+        person, key_id = b"", ""
+        if decision.level is not None:
+            keyring = self._keyring()
+            owner = next(owner for owner in conference.owners if owner.level is decision.level)
+            key_id = keyring.current
+            person = keyring.fingerprint(owner, question.pin, key_id=key_id)
+        if question.call_id:
+            self._remember(source, question.call_id)
+        self._journal.append(
+            Admitted(
+                self._clock(),
+                verification_id,
+                door,
+                source,
+                question.call_id or None,
+                question.caller or None,
+                conference.id,
+                person,
+                key_id,
+                decision.participant,
+            )
+        )
+
+    def refused(self, conference_id: str, reason: str) -> None:
+        """Counted, and written soon: that an attempt was refused is worth nobody's waiting."""
+        key = (conference_id, reason)
+        self._refused[key] = self._refused.get(key, 0) + 1
+        if self._flush is None:
+            self._flush = asyncio.get_running_loop().call_later(_REFUSED_EVERY, self.flush)
+
+    def joined(self, source: str, call_id: str) -> None:
+        """The caller has been put through."""
+        self._journal.append(Joined(self._clock(), source, call_id))
+
+    def left(self, source: str, call_id: str) -> None:
+        """The call is over."""
+        self._journal.append(Left(self._clock(), source, call_id))
+
+    def remember(self, events: Iterable[Event]) -> None:
+        """These events of before a restart are in the journal and not yet in the database: their calls are known."""
+        for event in events:
+            if isinstance(event, Admitted) and event.call_id is not None:
+                self._remember(event.source, event.call_id)
+
+    async def knows(self, source: str, call_id: str) -> bool:
+        """Whether somebody was admitted on this call, lately or at all. Raises DatabaseUnavailable."""
+        return (source, call_id) in self._calls or await self._known(source, call_id)
+
+    def flush(self) -> None:
+        """Put what was counted into the journal."""
+        if self._flush is not None:
+            self._flush.cancel()
+            self._flush = None
+        now = self._clock()
+        for (conference_id, reason), count in self._refused.items():
+            self._journal.append(Refused(now, conference_id, reason, count))
+        self._refused.clear()
+        self._journal.when_kept(lambda: None)
+
+    def _remember(self, source: str, call_id: str) -> None:
+        self._calls[source, call_id] = None
+        self._calls.move_to_end((source, call_id))
+        if len(self._calls) > _CALLS:
+            self._calls.popitem(last=False)

@@ -1,0 +1,88 @@
+"""The daemon's side of the roll's keeper: it is started, told of news, and started again if it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+import msgspec
+import structlog
+
+from daemon.journal import Journal
+from daemon.journal_files import bytes_used
+from daemon.rollkeeper import Told
+from loader.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+_AGAIN: Final = 1.0
+"""Seconds until a keeper that has ended is started again."""
+_LAST: Final = 12.0
+"""Seconds that the keeper has at the end; a little more than it gives itself."""
+
+
+class RollKeeping:
+    """A journal's keeper, as a process. `settings` is asked at each start."""
+
+    def __init__(self, journal: Journal, settings: Callable[[], Settings]) -> None:
+        self._journal = journal
+        self._settings = settings
+        self._news: asyncio.StreamWriter | None = None
+        self.problem: str | None = None
+        """Why rolls are not in the database now; None if nothing is in the way."""
+
+    def backlog(self) -> float:
+        """Bytes in the journal, most of which wait for the database."""
+        return float(bytes_used(self._journal.folder))
+
+    @asynccontextmanager
+    async def keeping(self) -> AsyncGenerator[None]:
+        """The keeper runs as long as the context lasts; at its end it takes what is left."""
+        running = asyncio.create_task(self._run())
+        self._journal.news = self._tell
+        try:
+            yield
+        finally:
+            running.cancel()
+            await asyncio.wait((running,))
+
+    def _tell(self) -> None:
+        news = self._news
+        if news is not None and not news.transport.get_write_buffer_size():
+            news.write(b"\n")
+
+    async def _run(self) -> None:
+        while True:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "daemon.rollkeeper", str(self._journal.folder), stdin=PIPE, stdout=PIPE
+            )
+            news, told = process.stdin, process.stdout
+            if news is None or told is None:  # pragma: no cover - as both are pipes
+                raise RuntimeError("the keeper has no pipes")
+            try:
+                news.write(msgspec.json.encode(self._settings()) + b"\n")
+                self._news = news
+                async for line in told:
+                    self._hear(msgspec.json.decode(line, type=Told))
+            finally:
+                self._news = None
+                news.close()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LAST):
+                        await process.wait()
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()
+            self.problem = f"the keeper has ended with {process.returncode}"
+            log.error("rolls_not_kept", problem=self.problem)
+            await asyncio.sleep(_AGAIN)
+
+    def _hear(self, told: Told) -> None:
+        if told.problem != self.problem:
+            self.problem = told.problem
+            if told.problem is None:
+                log.info("rolls_kept_again")

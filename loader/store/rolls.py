@@ -1,0 +1,242 @@
+"""Rolls in the database: occurrences of conferences, and the calls of each."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from sqlalchemy import ColumnElement, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from loader.keyring import Keyring
+from loader.model import Participant
+from loader.store import tables as t
+from loader.store.store import Store
+
+_AT_ONCE: Final = 500
+"""Calls in one transaction: each is a write that others wait for."""
+
+
+class Ended(StrEnum):
+    """How a call ended."""
+
+    LEFT = "left"
+    """The switch said so."""
+    MOVED = "moved"
+    """The same call was admitted elsewhere, or as somebody else."""
+    SILENT = "silent"
+    """Nothing was heard of it for so long that it was taken to be over."""
+
+
+class Progress(NamedTuple):
+    """How far a journal has come: a segment's number, and bytes of it."""
+
+    segment: int
+    offset: int
+
+
+BEGINNING: Final = Progress(0, 0)
+"""Before all segments."""
+
+
+class Caller(msgspec.Struct, frozen=True, array_like=True):
+    """What is sealed of a call: who it was, and the calling number."""
+
+    participant: Participant | None
+    caller: str | None
+
+
+class Occurrence(msgspec.Struct, frozen=True):
+    """One holding of a conference. Times are seconds since 1970 UTC; it is on while ``ended_at`` is None.
+
+    ``present`` are calls that have not ended, ``admitted`` all of them, ``rejected`` verifications that were refused.
+    ``version`` grows with every change. ``sent_at`` is when the roll was last mailed to its organizer.
+    """
+
+    id: int
+    conference_id: str
+    company_id: str
+    organizer_id: str
+    title: str
+    started_at: float
+    last_at: float
+    ended_at: float | None
+    present: int
+    admitted: int
+    rejected: int
+    version: int
+    sent_at: float | None = None
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One call of an occurrence, with who called. ``ended`` is None while the caller is in."""
+
+    id: int
+    door: str
+    admitted_at: float
+    joined_at: float | None
+    left_at: float | None
+    ended: Ended | None
+    person: bytes | None
+    person_key_id: str | None
+    participant: Participant | None
+    caller: str | None
+
+
+class RollBook:
+    """Every method raises DatabaseUnavailable if the database cannot be used now."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def knows(self, source: str, call_id: str) -> bool:
+        """Whether this call was ever admitted."""
+        call = t.call.c
+        query = select(call.id).where(call.call_id == call_id, call.source == source).limit(1)
+        return bool(await self._store.all(query))
+
+    # What pages read
+
+    async def occurrence(self, occurrence_id: int) -> Occurrence | None:
+        rows = await self._store.all(select(t.occurrence).where(t.occurrence.c.id == occurrence_id))
+        return Occurrence(**rows[0]._mapping) if rows else None  # noqa: SLF001 - SQLAlchemy's own way
+
+    async def occurrences(
+        self,
+        *,
+        company_id: str,
+        organizer_id: str | None = None,
+        conference_id: str | None = None,
+        since: float | None = None,
+        until: float | None = None,
+        is_on: bool | None = None,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> tuple[int, list[Occurrence]]:
+        """How many there are of a company, and some of them, the newest first. What is not given is not looked at.
+
+        `since` and `until` (without it) are about the start. `is_on` asks for those that are not over, or that are.
+        """
+        known = t.occurrence.c
+        wanted: list[ColumnElement[bool]] = [known.company_id == company_id]
+        if organizer_id is not None:
+            wanted.append(known.organizer_id == organizer_id)
+        if conference_id is not None:
+            wanted.append(known.conference_id == conference_id)
+        if since is not None:
+            wanted.append(known.started_at >= since)
+        if until is not None:
+            wanted.append(known.started_at < until)
+        if is_on is not None:
+            wanted.append(known.ended_at.is_(None) if is_on else known.ended_at.is_not(None))
+        where = and_(*wanted)
+        (counted,) = await self._store.all(select(func.count().label("counted")).select_from(t.occurrence).where(where))
+        query = select(t.occurrence).where(where).order_by(known.started_at.desc(), known.id.desc())
+        rows = await self._store.all(query.limit(limit).offset(offset))
+        return counted.counted, [Occurrence(**row._mapping) for row in rows]  # noqa: SLF001
+
+    async def version(self, occurrence_id: int) -> int:
+        """Grows whenever anything of this roll changes; 0 if there is none."""
+        rows = await self._store.all(select(t.occurrence.c.version).where(t.occurrence.c.id == occurrence_id))
+        return int(rows[0].version) if rows else 0
+
+    async def calls(self, keyring: Keyring, occurrence_id: int) -> list[Call]:
+        """The calls of an occurrence in the order of admission. Raises KeyFileError, BlockError."""
+        query = (
+            select(t.call).where(t.call.c.occurrence_id == occurrence_id).order_by(t.call.c.admitted_at, t.call.c.id)
+        )
+        return [_call(keyring, row) for row in await self._store.all(query)]
+
+    # What is done to all of them
+
+    async def sent(self, occurrence_id: int, at: float) -> None:
+        """The roll was mailed to its organizer."""
+        known = t.occurrence.c
+        async with self._store.transaction() as connection:
+            await connection.execute(
+                update(t.occurrence).where(known.id == occurrence_id).values(sent_at=at, version=known.version + 1)
+            )
+
+    async def erase_some(self, company_id: str, before: float) -> int:
+        """Erase some hundred of the oldest calls of occurrences that ended before a time; how many.
+
+        An occurrence goes with its last call. Who calls this until it is 0, with a pause between, disturbs nobody.
+        """
+        known, call = t.occurrence.c, t.call.c
+        old = and_(known.company_id == company_id, known.ended_at.is_not(None), known.ended_at < before)
+        if not await self._store.all(select(known.id).where(old).limit(1)):
+            return 0
+        async with self._store.transaction() as connection:
+            some = (
+                select(call.id)
+                .join_from(t.call, t.occurrence)
+                .where(old)
+                .order_by(known.ended_at, call.id)
+                .limit(_AT_ONCE)
+            )
+            ids = [row.id for row in (await connection.execute(some)).all()]
+            await connection.execute(delete(t.call).where(call.id.in_(ids)))
+            left = select(call.id).where(call.occurrence_id == known.id).exists()
+            gone = await connection.execute(delete(t.occurrence).where(old, ~left))
+            return len(ids) + gone.rowcount
+
+    async def seal_again(self, keyring: Keyring, key_id: str) -> None:
+        """Put who called under another key, some hundred calls at a time. Raises KeyFileError, BlockError."""
+        call = t.call.c
+        query = select(call.id, call.verification_id, call.sealed, call.key_id).where(call.key_id != key_id)
+        while True:
+            async with self._store.transaction() as connection:
+                rows = (await connection.execute(query.limit(_AT_ONCE))).all()
+                if not rows:
+                    return
+                sealed = [
+                    {
+                        "known": row.id,
+                        "new_sealed": keyring.seal_secret(
+                            purpose(row.verification_id), _opened(keyring, row), key_id=key_id
+                        ),
+                    }
+                    for row in rows
+                ]
+                await connection.execute(
+                    update(t.call)
+                    .where(call.id == bindparam("known"))
+                    .values(key_id=key_id, sealed=bindparam("new_sealed")),
+                    sealed,
+                )
+
+
+async def key_in_use(connection: AsyncConnection, keyring: Keyring) -> Keyring:
+    """The keyring whose current key is the one in use, as the transaction sees it: it may have been rotated since."""
+    key_id = (await connection.execute(select(t.key_in_use.c.key_id))).scalar()
+    if key_id is None:
+        await connection.execute(insert(t.key_in_use).values(id=1, key_id=keyring.current))
+        return keyring
+    return keyring.using(key_id)
+
+
+def purpose(verification_id: str) -> str:
+    return f"call|{verification_id}"
+
+
+def _opened(keyring: Keyring, row: Any) -> bytes:
+    ring = keyring.holding(row.key_id)
+    return ring.open_secret(purpose(row.verification_id), row.sealed, key_id=row.key_id)
+
+
+def _call(keyring: Keyring, row: Any) -> Call:
+    who = msgspec.msgpack.decode(_opened(keyring, row), type=Caller)
+    ended = None if row.ended is None else Ended(row.ended)
+    return Call(
+        row.id,
+        row.door,
+        row.admitted_at,
+        row.joined_at,
+        row.left_at,
+        ended,
+        row.person,
+        row.person_key_id,
+        who.participant,
+        who.caller,
+    )
