@@ -14,9 +14,9 @@ from daemon.doors.http_server import BODY_TIMEOUT
 from daemon.doors.opening import enabled
 from daemon.doors.opening import opened as opened_doors
 from daemon.doors.spoken import LOCALES, said
+from daemon.doors.surroundings import Calls
 from daemon.doors.webhook_dialogues import WebhookDialogues
 from daemon.live import Live
-from daemon.roll import Roll
 from daemon.verify import Verifier
 from loader.door_sections import Doors, Jambonz, Twiml
 from loader.errors import SettingsError
@@ -315,8 +315,8 @@ async def test_an_address_tells_neither_passcode_nor_pin(door: Door) -> None:
 
 async def test_joined_and_left_are_told_to_the_roll(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[str, str]] = []
-    monkeypatch.setattr(Roll, "joined", lambda _, call_id: told.append(("joined", call_id)))
-    monkeypatch.setattr(Roll, "left", lambda _, call_id: told.append(("left", call_id)))
+    monkeypatch.setattr(Calls, "joined", lambda _, call_id: told.append(("joined", call_id)))
+    monkeypatch.setattr(Calls, "left", lambda _, call_id: told.append(("left", call_id)))
     for event in ("joined", "left", "over"):
         answer = await door.reports(event)
         assert (answer.status, answer.body) == (204, b"")
