@@ -7,7 +7,6 @@ from typing import Final, Protocol, TypeAlias
 
 from loader.index import Decision, Question
 
-
 WhenKept: TypeAlias = Callable[[Callable[[], None]], None]
 """Calls back, at once or soon, when all that was told so far will not be forgotten."""
 

@@ -48,7 +48,7 @@ async def answering(
         finally:
             loop.remove_reader(bound)
             until = loop.time() + surroundings.drain_timeout()
-            while answer_some(bound, answer, when_kept) and loop.time() < until:
+            while answer_some(bound, answer, when_kept) and loop.time() < until:  # noqa: ASYNC110 - none tells of datagrams
                 await asyncio.sleep(0)
             await surroundings.rolls.kept()
 

@@ -640,5 +640,5 @@ def test_an_answer_that_cannot_be_sent_is_lost_and_nothing_else() -> None:
         heard.append(datagram)
         return b"answer"
 
-    assert not answer_some(Unsendable(), answer)  # type: ignore[arg-type]
+    assert not answer_some(Unsendable(), answer, NO_ROLL.when_kept)  # type: ignore[arg-type]
     assert len(heard) == 1
