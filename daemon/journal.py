@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Final, TypeAlias
@@ -27,6 +28,8 @@ _SEGMENT_SIZE: Final = 8 * 1024 * 1024
 _MOST_DAEMONS: Final = 256
 _AGAIN: Final = 1.0
 """Seconds between two tries to write what could not be written."""
+_SYNCED_WITHIN: Final = 0.05
+"""Seconds after which what nobody waited for is on the disk too."""
 _PATIENCE: Final = 2.0
 """Seconds after which nobody waits for a disk any more."""
 MOST_WAITING: Final = 100_000
@@ -46,7 +49,7 @@ class Journal:
     The folder of the settings has a numbered folder for each daemon of this machine: each takes the first that no other
     has, and with it what a daemon that was killed left there.
     `synced` says whether events are on the disk itself when they count as kept, or only with the operating system:
-    then they outlive the process, but not the machine. `limit` is how many bytes may wait for the database. `dropped`
+    then they outlive the process at once, and the machine a moment later. `limit` is how many bytes may wait for the database. `dropped`
     is told how many events were lost.
     """
 
@@ -78,6 +81,7 @@ class Journal:
         self._loop = asyncio.get_running_loop()
         self._retry: asyncio.TimerHandle | None = None
         self._patience: asyncio.TimerHandle | None = None
+        self._sync: asyncio.TimerHandle | None = None
 
     @property
     def waiting(self) -> int:
@@ -117,7 +121,7 @@ class Journal:
             async with asyncio.timeout(_PATIENCE):
                 while self._is_writing:  # noqa: ASYNC110 - once, for a moment
                     await asyncio.sleep(0.001)
-        for timer in (self._retry, self._patience):
+        for timer in (self._retry, self._patience, self._sync):
             if timer is not None:
                 timer.cancel()
         if self._group:
@@ -131,9 +135,15 @@ class Journal:
         self._is_writing = True
         if not self._synced:
             self._written(group, self._writer.append(group, synced=False))
+            if self._sync is None:
+                self._sync = self._loop.call_later(_SYNCED_WITHIN, self._sync_later)
             return
         self._patience = self._loop.call_later(_PATIENCE, self._wait_no_longer)
         self._writer.write(group, lambda result: self._loop.call_soon_threadsafe(self._written, group, result))
+
+    def _sync_later(self) -> None:
+        self._sync = None
+        self._writer.sync()
 
     def _written(self, group: list[Event], result: _Written) -> None:
         self._is_writing = False
@@ -200,33 +210,41 @@ class _Writer:
         self._place = Progress(segment - 1, 0)
         self._file: int | None = None
         self._size = limit
-        self._tasks: SimpleQueue[tuple[Sequence[Event], Callable[[_Written], object]] | None] = SimpleQueue()
+        self._tasks: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
     def write(self, group: Sequence[Event], then: Callable[[_Written], object]) -> None:
         """Write a group in the thread, and call back from there."""
-        self._tasks.put((group, then))
+        self._tasks.put(lambda: then(self.append(group, synced=True)))
+
+    def sync(self) -> None:
+        """Bring to the disk, in the thread, what was written without."""
+        if self._file is not None:
+            self._tasks.put(partial(_bring_to_disk, self._file))
 
     def close(self) -> None:
         """Once nothing is being written."""
+        self._leave()
         self._tasks.put(None)
         self._thread.join(_PATIENCE)
-        if self._file is not None:
-            os.close(self._file)
 
     def _run(self) -> None:
         while (task := self._tasks.get()) is not None:
-            group, then = task
-            result = self.append(group, synced=True)
-            with suppress(RuntimeError):  # the loop may have been closed meanwhile
-                then(result)
+            with suppress(RuntimeError):  # the loop that is called back may have been closed meanwhile
+                task()
+
+    def _leave(self) -> None:
+        """Nothing more is written to this file. In the thread, where it may just be brought to the disk."""
+        if self._file is not None:
+            self._tasks.put(partial(_bring_to_disk, self._file, close=True))
+            self._file = None
 
     def append(self, group: Sequence[Event], *, synced: bool) -> _Written:
         """Write a group behind the others: up to where all is written then, or why it is not."""
         try:
             if self._file is None or self._place.offset >= _SEGMENT_SIZE:
-                self._next_segment()
+                self._next_segment(synced=synced)
             data = record(group, self._keyring(), self._id, self._place)
             if self._size + len(data) > self._limit and self._used() + len(data) > self._limit:
                 return JournalError("the journal is full: the database has not taken its events for too long")
@@ -263,17 +281,29 @@ class _Writer:
         self._size = bytes_used(self._folder)
         return self._size
 
-    def _next_segment(self) -> None:
+    def _next_segment(self, *, synced: bool) -> None:
         number = self._place.segment + 1
         file = os.open(segment_file(self._folder, number), os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        if self._file is not None:
-            os.close(self._file)
+        self._leave()
         self._file, self._place = file, Progress(number, 0)
+        # The file's name must be on the disk too.
         folder = os.open(self._folder, os.O_RDONLY)
+        if not synced:
+            self._tasks.put(partial(_bring_to_disk, folder, close=True))
+            return
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _bring_to_disk(file: int, *, close: bool = False) -> None:
+    try:
+        os.fdatasync(file)
+    except OSError as error:
+        log.error("journal_not_synced", problem=error.strerror)
+    if close:
+        os.close(file)
 
 
 def _claimed(folder: Path) -> tuple[Path, int]:

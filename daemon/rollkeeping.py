@@ -21,6 +21,8 @@ log = structlog.get_logger(__name__)
 
 _AGAIN: Final = 1.0
 """Seconds until a keeper that has ended is started again."""
+_NEWS_EVERY: Final = 0.05
+"""Seconds between two words to the keeper."""
 _LAST: Final = 12.0
 """Seconds that the keeper has at the end; a little more than it gives itself."""
 
@@ -32,6 +34,7 @@ class RollKeeping:
         self._journal = journal
         self._settings = settings
         self._news: asyncio.StreamWriter | None = None
+        self._telling: asyncio.TimerHandle | None = None
         self.problem: str | None = None
         """Why rolls are not in the database now; None if nothing is in the way."""
 
@@ -47,10 +50,18 @@ class RollKeeping:
         try:
             yield
         finally:
+            if self._telling is not None:
+                self._telling.cancel()
             running.cancel()
             await asyncio.wait((running,))
 
     def _tell(self) -> None:
+        # Not for each caller: the keeper takes many at a time.
+        if self._telling is None:
+            self._telling = asyncio.get_running_loop().call_later(_NEWS_EVERY, self._send)
+
+    def _send(self) -> None:
+        self._telling = None
         news = self._news
         if news is not None and not news.transport.get_write_buffer_size():
             news.write(b"\n")

@@ -100,9 +100,9 @@ class Roll(Section, frozen=True):
 
     journal: Text = "var/journal"
     """The daemon's folder for what is not yet in the database. Daemons of one machine share it."""
-    durability: Literal["disk", "system"] = "disk"
-    """Where an accepted verification must be before it is answered: on the disk, or with the operating system, from
-    where it outlives the daemon but not the machine."""
+    durability: Literal["system", "disk"] = "system"
+    """Where an accepted verification must be before it is answered: with the operating system, which has it on the disk
+    within a twentieth of a second, whatever becomes of the daemon; or on the disk already, for which each caller waits."""
     journal_limit: Annotated[int, Meta(ge=1_000_000, le=1 << 40)] = 1 << 28
     """Bytes that may wait for the database."""
     quiet: Annotated[float, Meta(gt=0, le=86400)] = 120.0

@@ -64,6 +64,21 @@ async def test_what_is_kept_can_be_read(folder: Path, keyring: Keyring, synced: 
         assert read(journal, keyring) == events
 
 
+async def test_what_nobody_waited_for_is_on_the_disk_a_moment_later(
+    folder: Path, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", synced.append)
+    async with opened(folder, keyring, synced=False) as journal:
+        for number in range(10):
+            journal.append(left(number))
+            await journal.kept()
+        assert read(journal, keyring) == [left(number) for number in range(10)]
+        # The folder, for the new file in it, and the file once for all ten.
+        await until(lambda: len(synced) == 2)
+    assert len(synced) == 3
+
+
 async def test_many_events_share_one_write(folder: Path, keyring: Keyring, monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes while the disk is busy is written together afterwards."""
     free = threading.Event()
