@@ -77,7 +77,7 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._read_again)
         settings, refusals = self._settings.daemon, self._metrics.refusals
         journal = self._open_journal()
-        roll = JournalledRoll(journal, lambda: self._keyring, self._is_known_call)
+        roll = JournalledRoll(journal, self._is_known_call)
         roll.remember(JournalReader(journal.folder, lambda: self._keyring).read(BEGINNING, MOST_WAITING)[0])
         keeping = RollKeeping(journal, lambda: self._settings)
         self._metrics.roll_backlog.set_function(keeping.backlog)

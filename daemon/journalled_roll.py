@@ -10,11 +10,13 @@ from typing import Final
 
 from daemon.journal import Journal
 from loader.index import Decision, Question
-from loader.keyring import Keyring
+from loader.model import Level
 from loader.roll import Admitted, Event, Joined, Left, Refused
 
 _REFUSED_EVERY: Final = 0.5
 """Seconds in which refused attempts are counted together."""
+_AT: Final = {level: at for at, level in enumerate(Level)}
+"""Where in a conference's owners each level stands."""
 _CALLS: Final = 200_000
 """Calls that are known without a look into the database; the oldest are forgotten first."""
 
@@ -25,12 +27,10 @@ class JournalledRoll:
     def __init__(
         self,
         journal: Journal,
-        keyring: Callable[[], Keyring],
         known: Callable[[str, str], Awaitable[bool]],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._journal = journal
-        self._keyring = keyring
         self._known = known
         self._clock = clock
         self._calls: OrderedDict[tuple[str, str], None] = OrderedDict()
@@ -44,12 +44,9 @@ class JournalledRoll:
         conference = decision.conference
         if conference is None:
             return
-        person, key_id = b"", ""
+        owner = pin = ""
         if decision.level is not None:
-            keyring = self._keyring()
-            owner = next(owner for owner in conference.owners if owner.level is decision.level)
-            key_id = keyring.current
-            person = keyring.fingerprint(owner, question.pin, key_id=key_id)
+            owner, pin = conference.owners[_AT[decision.level]].key, question.pin
         if question.call_id:
             self._remember(source, question.call_id)
         self._journal.append(
@@ -61,8 +58,8 @@ class JournalledRoll:
                 question.call_id or None,
                 question.caller or None,
                 conference.id,
-                person,
-                key_id,
+                owner,
+                pin,
                 decision.participant,
             )
         )

@@ -12,8 +12,9 @@ from loader.model import Participant
 class Admitted(msgspec.Struct, frozen=True, gc=False, tag="admitted"):
     """A verification was accepted. ``at`` is in seconds since 1970 UTC.
 
-    ``source`` is who says of a call what its ID is: call IDs are unique within it. ``person`` stands for list and PIN
-    (see :meth:`loader.keyring.Keyring.fingerprint`) under the key that is named, and is empty where no PIN was wanted.
+    ``source`` is who says of a call what its ID is: call IDs are unique within it. ``owner`` is the key of whose list
+    answered, and ``pin`` what was keyed; both are empty where no PIN was wanted. A roll holds neither of them, but a
+    fingerprint.
     """
 
     at: float
@@ -23,8 +24,8 @@ class Admitted(msgspec.Struct, frozen=True, gc=False, tag="admitted"):
     call_id: str | None
     caller: str | None
     conference_id: str
-    person: bytes = b""
-    person_key: str = ""
+    owner: str = ""
+    pin: str = ""
     participant: Participant | None = None
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from loader.errors import StaleRevision
 from loader.keyring import Keyring
+from loader.model import Owner
 from loader.roll import Admitted, Event, Joined, Left, Refused
 from loader.store import tables as t
 from loader.store.rolls import BEGINNING, Caller, Ended, Progress, key_in_use, purpose
@@ -185,16 +186,19 @@ class _Applying:
         self._known.add(event.verification_id)
         key = None if event.call_id is None else (event.source, event.call_id)
         before = None if key is None else self._calls.get(key)
+        person = None
+        if event.owner:
+            person = self._keyring.fingerprint(Owner.from_key(event.owner), event.pin, key_id=self._keyring.current)
         occurrence = await self._on_at(event)
         if occurrence is None:
             return
         if before is not None and before.ended is None:
-            if before.occurrence_id == occurrence.id and (before.person or b"") == event.person:
+            if before.occurrence_id == occurrence.id and before.person == person:
                 # The switch asked twice for the same call.
                 occurrence.last_at = max(occurrence.last_at, event.at)
                 return
             self._end(before, event.at, Ended.MOVED)
-        call = _KnownCall(None, occurrence.id, event.person or None, event.at, None, None, None)
+        call = _KnownCall(None, occurrence.id, person, event.at, None, None, None)
         occurrence.present += 1
         occurrence.admitted += 1
         occurrence.last_at = max(occurrence.last_at, event.at)
@@ -208,7 +212,7 @@ class _Applying:
             "call_id": event.call_id,
             "verification_id": event.verification_id,
             "door": event.door,
-            "person_key_id": event.person_key or None,
+            "person_key_id": self._keyring.current if person else None,
             "key_id": key_id,
             "sealed": sealed,
         }

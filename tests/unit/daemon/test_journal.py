@@ -52,7 +52,7 @@ def read(journal: Journal, keyring: Keyring, since: Progress = BEGINNING, most: 
 @pytest.mark.parametrize("synced", [True, False])
 async def test_what_is_kept_can_be_read(folder: Path, keyring: Keyring, synced: bool) -> None:
     events: list[Event] = [
-        Admitted(1.5, "v1", "http", "pbx-1", "1.17", "+15550100", "C-1001", b"p" * 16),
+        Admitted(1.5, "v1", "http", "pbx-1", "1.17", "+15550100", "C-1001", "organizer:alicia", "004127"),
         Joined(2.5, "pbx-1", "1.17"),
         Refused(3.5, "C-1001", "unknown_pin", 3),
         left(4),
