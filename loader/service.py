@@ -57,6 +57,10 @@ def run_service(name: str, serve: Serve, argv: Sequence[str] | None, *, descript
     allow_many_connections()
     try:
         uvloop.run(serve(settings, lambda: load_settings(config)))
+    except SettingsError as error:
+        # As of a door, which looks at its settings when it opens.
+        log.error("cannot_run", problem=str(error))
+        return 2
     except RollcallError as error:
         log.error("cannot_run", problem=str(error))
         return 1

@@ -40,6 +40,8 @@ def document(version: str) -> bytes:
                 "/v1/verify": {"post": _verify()},
                 "/v1/verify.txt": {"post": _verify_text()},
                 "/v1/conferences/{passcode}": {"get": _conference()},
+                "/v1/calls/{call_id}/joined": {"post": _told("joined", "The caller has been put through.")},
+                "/v1/calls/{call_id}/left": {"post": _told("left", "The call is over.")},
                 "/openapi.json": {"get": _openapi()},
             },
             "components": {
@@ -158,6 +160,27 @@ def _conference() -> _Schema:
         "responses": {
             "200": {"description": "It does.", "content": {_JSON: {"schema": _ref("Found")}}},
             **_problems(400, 401, 404, 405, 417, 503),
+        },
+    }
+
+
+def _told(event: str, summary: str) -> _Schema:
+    return {
+        "operationId": event,
+        "summary": f"{summary} For the roll of who was there.",
+        "description": "Idempotent: what is told twice counts once, and `left` may come before `joined`.",
+        "parameters": [
+            {
+                "name": "call_id",
+                "in": "path",
+                "required": True,
+                "schema": {"type": "string", "minLength": 1, "maxLength": MAX_TOLD},
+                "description": "The `call_id` of a verification of this switch that was accepted.",
+            }
+        ],
+        "responses": {
+            "204": {"description": "It will not be forgotten."},
+            **_problems(400, 401, 404, 405, 408, 413, 417, 503),
         },
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache
@@ -140,6 +141,7 @@ def hold_against_description(request: bytes, answer: Answer) -> None:
     path = rest.partition(" ")[0].partition("?")[0]
     if path.startswith("/v1/conferences/"):
         path = "/v1/conferences/{passcode}"
+    path = re.sub(r"/v1/calls/[^/]+/", "/v1/calls/{call_id}/", path)
     # What another method is answered is told with the one that there is.
     method = next(iter(described()["paths"].get(path, {"": None})))
     media_type = answer.headers["content-type"].partition(";")[0]
@@ -267,6 +269,7 @@ async def serving(
         door.gets,
         metrics.refusals("http"),
         posts=door.posts,
+        late_posts=door.late_posts,
         at_once=at_once,
         drain_timeout=lambda: drain_timeout,
     )
