@@ -148,7 +148,7 @@ def test_every_setting_of_daemon_and_tool_is_told_to_the_operator_with_its_defau
     told = dict(re.findall(r"^\| `(\w+\.\w+)` +\| `(.*?)` ", page("operator"), re.MULTILINE))
     there_are = {
         f"{section}.{name}": default if isinstance(default, str) else json.dumps(default)
-        for section in ("database", "key", "daemon", "lists", "logs")
+        for section in ("database", "key", "daemon", "lists", "roll", "logs")
         for name, default in asdict(getattr(Settings(), section)).items()
     }
     assert told == there_are
@@ -159,7 +159,7 @@ def test_what_is_read_again_on_sighup_is_told_to_the_operator() -> None:
     from loader.settings import Settings
 
     told = dict(re.findall(r"^\| `(\w+\.\w+)` .*\| (yes|no) \|$", page("operator"), re.MULTILINE))
-    assert {name.partition(".")[0] for name in told} == {"database", "key", "daemon", "logs"}
+    assert {name.partition(".")[0] for name in told} == {"database", "key", "daemon", "roll", "logs"}
     old = Settings()
     for name, again in told.items():
         section, key = name.split(".")
