@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ import pytest
 from loader.keyring import Keyring
 from loader.store import open_store
 from loader.store.rolls import Call, Occurrence, RollBook
+from tests.integration.callers import Doors
 from tests.integration.conftest import Start
 from tests.integration.processes import Daemon, Installation, wait_until
 
@@ -124,34 +125,39 @@ def test_an_occurrence_ends_by_itself(start: Start, token: str, rolls: Rolls) ->
     wait_until(lambda: len(rolls.read()) == 2)
 
 
-def test_a_thousand_calls_and_a_kill_in_the_middle(start: Start, token: str, rolls: Rolls) -> None:
+def test_a_thousand_calls_through_all_doors_and_a_kill_in_the_middle(
+    start: Start, token: str, rolls: Rolls, tmp_path: Path
+) -> None:
     """Every call that was answered is on its roll, once; after a restart all goes on."""
-    daemon = start().wait_until_ready()
+    doors = Doors(tmp_path)
+    daemon = start(**doors.settings).wait_until_ready()
+    calls = doors.calls(daemon, token)
     answered: list[str] = []
 
     def call(number: int) -> None:
-        call_id = f"1.{number}"
-        try:
-            if verify(daemon, token, call_id):
+        door = list(calls)[number % len(calls)]
+        call_id = f"{door}-{number}"
+        with suppress(OSError, ValueError):  # the daemon is gone
+            if calls[door](call_id):
                 answered.append(call_id)
-        except (OSError, ValueError):
-            return  # the daemon is gone
         if number == 500:
             daemon.signal(signal.SIGKILL)
 
     with ThreadPoolExecutor(8) as switches:
         list(switches.map(call, range(1000)))
-    assert 100 < len(answered) < 1000
+    assert 300 < len(answered) < 600
+    assert {call_id.partition("-")[0] for call_id in answered} == set(calls)
     wait_until(lambda: rolls.call_ids().keys() >= set(answered))
-    again = start().wait_until_ready()
-    for number in range(1000):
-        if f"1.{number}" not in answered and number % 10 == 0:
-            assert verify(again, token, f"1.{number}")
-            answered.append(f"1.{number}")
+
+    again = start(**doors.settings).wait_until_ready()
+    for door, one in doors.calls(again, token).items():
+        assert one(f"{door}-again")
+        answered.append(f"{door}-again")
     wait_until(lambda: rolls.call_ids().keys() >= set(answered))
     assert set(rolls.call_ids().values()) == {1}
     # What was admitted before the kill is known after it.
-    assert tell(again, token, answered[0], "joined") == 204
+    known = next(call_id for call_id in answered if call_id.startswith("http-"))
+    assert tell(again, token, known, "joined") == 204
 
 
 def test_a_kill_of_daemon_and_keeper_loses_nothing(start: Start, token: str, rolls: Rolls) -> None:

@@ -96,7 +96,7 @@ def test_without_a_secret_of_its_own_the_daemon_does_not_run(start: Start, cloud
     (tmp_path / "secret").chmod(0o644)
     daemon = start(**settings)
     wait_until(lambda: daemon.process.poll() is not None)
-    assert daemon.process.returncode == 1
+    assert daemon.process.returncode == 2
     name = "auth_token_file" if cloud.name == "twiml" else "secret_file"
     assert f"doors.{cloud.name}.{name}: " in daemon.line("cannot_run")["problem"]
     assert "can be read by others" in daemon.line("cannot_run")["problem"]
