@@ -27,7 +27,10 @@ def run(*, rounds: int = 5, seconds: float = 3.0, entries: int = 8_000) -> list[
         listed = list(people(entries))
         file.write_bytes(export_csv(listed))
         workplace.rollcall("import", str(file), "--organizer", "ann")
-        questions = [question(workplace.token, workplace.passcode, entry.pin) for entry in listed[:_QUESTIONS]]
+        questions = [
+            question(workplace.token, workplace.passcode, entry.pin, call_id=f"1732456800.{at}")
+            for at, entry in enumerate(listed[:_QUESTIONS])
+        ]
         with workplace.daemon() as daemon, bare_handler() as bare_port:
 
             def compare(load: Callable[[int], Load]) -> tuple[list[Load], list[Load]]:

@@ -36,7 +36,10 @@ def run(*, large: int = 1_000_000, rounds: int = 3) -> list[Figure]:
         file = Path(one) / "small.csv"
         file.write_bytes(export_csv(small))
         followed.rollcall("import", str(file), "--company", "bench")
-        questions = [question(followed.token, followed.passcode, entry.pin) for entry in small[:1000]]
+        questions = [
+            question(followed.token, followed.passcode, entry.pin, call_id=f"1732456800.{at}")
+            for at, entry in enumerate(small[:1000])
+        ]
         files = [Path(one) / f"large-{seed}.csv" for seed in (2, 3)]
         for seed, large_file in enumerate(files, 2):
             large_file.write_bytes(export_csv(people(large, width=9, seed=seed)))
