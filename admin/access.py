@@ -23,6 +23,8 @@ class Action(StrEnum):
     """See conferences, and turn PIN entry on and off."""
     DIRECTORY = "directory"
     """Manage a company's users, organizers, codes and conferences."""
+    SETTINGS = "settings"
+    """Choose a company's numbers to dial in, how long its rolls are kept, and where their events go."""
     INSTALLATION = "installation"
     """Manage companies and switches, and see who is signed in."""
     AUDIT = "audit"
@@ -52,6 +54,7 @@ MATRIX: Final[Mapping[Action, Mapping[Role, Scope]]] = {
         Action.LISTS: (_OWN, _ASSIGNED, _COMPANY, _N, _N),
         Action.CONFERENCES: (_OWN, _N, _COMPANY, _N, _N),
         Action.DIRECTORY: (_N, _N, _COMPANY, _N, _ALL),
+        Action.SETTINGS: (_N, _N, _COMPANY, _N, _ALL),
         Action.INSTALLATION: (_N, _N, _N, _N, _ALL),
         Action.AUDIT: (_N, _N, _COMPANY, _N, _ALL),
     }.items()

@@ -21,7 +21,19 @@ from admin.lists import Lists
 from admin.mail import Mailer
 from admin.metrics import Metrics
 from admin.oidc import OpenIdConnect
-from admin.pages import account, audit, conferences, directory, entries, history, installation, lists, signin, upload
+from admin.pages import (
+    account,
+    audit,
+    choices,
+    conferences,
+    directory,
+    entries,
+    history,
+    installation,
+    lists,
+    signin,
+    upload,
+)
 from admin.sessions import DatabaseStorage
 from admin.signing import Signing
 from admin.visitor import Handler, visitors
@@ -36,7 +48,7 @@ log = structlog.get_logger(__name__)
 _FORGET_EVERY: Final = 300.0
 _UPLOAD_KEPT: Final = 3600.0
 """Seconds that an upload waits for its confirmation."""
-_PAGES: Final = (signin, account, lists, entries, upload, history, conferences, directory, installation, audit)
+_PAGES: Final = (signin, account, lists, entries, upload, history, conferences, choices, directory, installation, audit)
 
 
 async def serve(settings: Settings) -> None:

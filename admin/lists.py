@@ -86,6 +86,11 @@ class Lists:
             if head is None:
                 return None
             revision = head.revision
+        elif await self._store.list_head(owner, revision) is None:
+            # What is no longer kept is not shown either, though it may still be here.
+            self._blocks.pop((owner, revision), None)
+            self._entries.pop((owner, revision), None)
+            return None
         known = self._blocks.get((owner, revision))
         if known is None:
             known = await read_list(self._store, self._keyring, owner, revision)

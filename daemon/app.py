@@ -79,7 +79,7 @@ class Daemon:
         journal = self._open_journal()
         roll = JournalledRoll(journal, self._is_known_call)
         roll.remember(JournalReader(journal.folder, lambda: self._keyring).read(BEGINNING, MOST_WAITING)[0])
-        keeping = RollKeeping(journal, lambda: self._settings)
+        keeping = RollKeeping(journal, lambda: self._settings, self._metrics.webhooks)
         self._metrics.roll_backlog.set_function(keeping.backlog)
         self._metrics.roll_events_waiting.set_function(lambda: float(journal.waiting))
         surroundings = Surroundings(

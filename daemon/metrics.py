@@ -57,6 +57,14 @@ class Metrics:
             "Events of calls that were lost, as they could be written nowhere for too long.",
             registry=registry,
         )
+        self._webhooks = Counter(
+            "rollcall_webhooks",
+            "Events that companies were told of, by what came of it: tries delivered or failed, events given up.",
+            ["result"],
+            registry=registry,
+        )
+        for result in ("delivered", "failed", "given_up"):
+            self._webhooks.labels(result)
         self.roll_backlog = Gauge(
             "rollcall_roll_journal_bytes", "Bytes of events that are in the journal.", registry=registry
         )
@@ -131,6 +139,10 @@ class Metrics:
         """So many events of calls were lost."""
         self._roll_events_dropped.inc(count)
         log.error("roll_events_dropped", count=count)
+
+    def webhooks(self, result: str, count: int) -> None:
+        """So many tries to tell companies of events were `delivered` or `failed`, or events `given_up`."""
+        self._webhooks.labels(result).inc(count)
 
     def in_force(self, seconds: float) -> None:
         """One commit is in force, so many seconds after it."""

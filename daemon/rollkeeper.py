@@ -1,5 +1,7 @@
 """A process of its own that takes a journal's events into the database, and ends what time ends.
 
+Beside that it tells companies what happened, and erases what is too old.
+
 To write rolls takes the interpreter far longer than to answer a caller: in the daemon's process each would wait for
 the other. The daemon starts this one, tells it on its standard input that there is news, and hears on its standard
 output how far it has come, one JSON object a line. When its input ends it takes what is left, and ends: so a daemon
@@ -12,7 +14,8 @@ import asyncio
 import os
 import sys
 import time
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -20,12 +23,16 @@ import msgspec
 import structlog
 import uvloop
 
+from daemon.erasing import erase_for_ever
 from daemon.journal_files import JournalReader
+from daemon.webhook_delivery import WebhookDelivery
 from loader.errors import DatabaseError, KeyFileError, StaleRevision
 from loader.keyring import Keyring
 from loader.logs import configure_logs
 from loader.settings import Settings
 from loader.store import open_store
+from loader.store.deliveries import Deliveries
+from loader.store.keeping import Keeping
 from loader.store.rolls import Progress
 from loader.store.taking import RollTaker
 
@@ -43,12 +50,14 @@ _AT_ONCE: Final = 500
 """Events in one transaction."""
 
 
-class Told(msgspec.Struct, frozen=True):
+class Told(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the daemon is told: how far the journal is taken, and what is in the way, if anything is."""
 
     segment: int
     offset: int
     problem: str | None = None
+    webhooks: dict[str, int] = {}
+    """How many tries to tell a company came to what since the last line."""
 
 
 class RollKeeper:
@@ -82,7 +91,7 @@ class RollKeeper:
     async def sweep(self) -> None:
         """End what time ends, now and then."""
         if time.monotonic() - self._swept > _SWEPT_EVERY:
-            await self._taker.sweep(time.time(), self._call_timeout)
+            await self._taker.sweep(time.time(), self._call_timeout, self._keyring)
             self._swept = time.monotonic()
 
 
@@ -125,20 +134,37 @@ async def _keep(settings: Settings, folder: Path, news: asyncio.Event, over: asy
         taker = RollTaker(store, quiet=settings.roll.quiet)
         reader = JournalReader(folder, lambda: keyring)
         keeper = RollKeeper(reader, taker, keyring, call_timeout=settings.roll.call_timeout)
-        said = None
-        while not over.is_set():
-            news.clear()
-            await keeper.take()
-            await keeper.sweep()
-            if keeper.progress is not None and keeper.progress != said:
-                said = keeper.progress
-                _say(Told(said.segment, said.offset))
-            await asyncio.sleep(_AT_MOST_EVERY)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_SWEPT_EVERY):
-                    await news.wait()
-        async with asyncio.timeout(_LAST):
-            await keeper.take()
+        telling = WebhookDelivery(Deliveries(store), keyring, private=settings.roll.webhook_private)
+        async with telling.running(), _beside(erase_for_ever(Keeping(store, settings.roll.keep_days))):
+            said = None
+            while not over.is_set():
+                news.clear()
+                before = keeper.progress
+                await keeper.take()
+                if keeper.progress != before:
+                    telling.news.set()
+                await keeper.sweep()
+                if keeper.progress is not None and (keeper.progress != said or telling.results):
+                    said = keeper.progress
+                    _say(Told(said.segment, said.offset, webhooks=dict(telling.results)))
+                    telling.results.clear()
+                await asyncio.sleep(_AT_MOST_EVERY)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_SWEPT_EVERY):
+                        await news.wait()
+            async with asyncio.timeout(_LAST):
+                await keeper.take()
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[None, None, None]) -> AsyncGenerator[None]:
+    """Work that goes on for ever goes on as long as the context lasts."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
 
 
 def _say(told: Told) -> None:

@@ -28,11 +28,17 @@ _LAST: Final = 12.0
 
 
 class RollKeeping:
-    """A journal's keeper, as a process. `settings` is asked at each start."""
+    """A journal's keeper, as a process. `settings` is asked at each start; `webhooks` is told what came of tries."""
 
-    def __init__(self, journal: Journal, settings: Callable[[], Settings]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        settings: Callable[[], Settings],
+        webhooks: Callable[[str, int], None] = lambda _result, _count: None,
+    ) -> None:
         self._journal = journal
         self._settings = settings
+        self._webhooks = webhooks
         self._news: asyncio.StreamWriter | None = None
         self._telling: asyncio.TimerHandle | None = None
         self.problem: str | None = None
@@ -93,6 +99,8 @@ class RollKeeping:
             await asyncio.sleep(_AGAIN)
 
     def _hear(self, told: Told) -> None:
+        for result, count in told.webhooks.items():
+            self._webhooks(result, count)
         if told.problem != self.problem:
             self.problem = told.problem
             if told.problem is None:

@@ -7,11 +7,14 @@ from functools import partial
 from loader.errors import BlockError
 from loader.keyring import Keyring
 from loader.store import Store
+from loader.store.choices import Choices
+from loader.store.deliveries import Deliveries
+from loader.store.invitations import Invitations
 from loader.store.rolls import RollBook
 
 
 async def rotate_key(store: Store, keyring: Keyring) -> Keyring:
-    """Encrypt every kept revision and every roll under a new key, and forget the keys that nothing uses any more.
+    """Encrypt all that is sealed under a new key, and forget the keys that nothing uses any more.
 
     It can be stopped at any point and run again: while the file has several keys, a rotation is under way, and is
     finished. Each step holds in itself: the new key is in the file before the database takes it into use, each
@@ -39,6 +42,9 @@ async def rotate_key(store: Store, keyring: Keyring) -> Keyring:
         except BlockError as error:
             damaged = damaged or error
     await RollBook(store).seal_again(ring, ring.current)
+    await Choices(store).seal_again(ring, ring.current)
+    await Deliveries(store).seal_again(ring, ring.current)
+    await Invitations(store).seal_again(ring, ring.current)
     async with store.writing() as writing:
         await writing.seal_secrets_again(ring.current, partial(_seal_secret_again, ring))
     async with store.writing() as writing:

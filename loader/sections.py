@@ -109,6 +109,10 @@ class Roll(Section, frozen=True):
     """Seconds after the last has left until an occurrence is over."""
     call_timeout: Annotated[float, Meta(ge=60, le=604800)] = 14400.0
     """Seconds after which a call that nothing was heard of is taken to be over."""
+    keep_days: Annotated[int, Meta(ge=1, le=36500)] = 400
+    """Days after its end that a roll is kept, where a company has not chosen otherwise."""
+    webhook_private: bool = False
+    """Whether companies may have events sent to private networks and to this machine: for an installation of your own."""
 
 
 class Lists(Section, frozen=True):

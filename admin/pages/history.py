@@ -38,7 +38,10 @@ async def compare(request: web.Request) -> web.Response:
     visitor = visitor_of(request)
     owner = await owner_of(request, visitor)
     revision = int(request.match_info["revision"])
-    asked = request.query.get("with", str(revision - 1))
+    revisions = await request.app[keys.STORE].revisions(owner)
+    # Not the number before: that one may be kept no longer.
+    before_it = max((one.revision for one in revisions if one.revision < revision), default=0)
+    asked = request.query.get("with", str(before_it))
     other = number_of(asked) or 0
     new = await _opened(request, owner, revision)
     old = EMPTY if other == 0 else await _opened(request, owner, other, missing_ok=True)
@@ -46,7 +49,6 @@ async def compare(request: web.Request) -> web.Response:
     before = {entry.pin: entry for entry in old.entries()}
     if owner != assigned_owner(visitor.user):
         await saw_pins(request, visitor, owner, "history_seen")
-    revisions = await request.app[keys.STORE].revisions(owner)
     return render(
         request,
         visitor,

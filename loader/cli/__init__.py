@@ -77,6 +77,10 @@ def _run(args: argparse.Namespace) -> int:
             from loader.cli import switches
 
             return switches.run(args, settings)
+        case "forget":
+            from loader.cli import forgetting
+
+            return forgetting.run(args, settings)
         case "user":
             from loader.cli import users
 

@@ -22,6 +22,11 @@ Give - for the PIN to have it read from standard input, so that it stands in no 
 _CHECK = """\
 Tell all that is wrong with a list file. It is 0 without errors, 1 with errors, 2 if the file cannot be read."""
 
+_FORGET = """\
+Tell where one person's data stands: calls of rolls, invitations, and lists with their kept revisions. PINs are not told.
+With --erase it is erased there: calls stay as nobody's, invitations and entries go, and so do the old revisions of
+lists that hold the person. It can be stopped at any point and run again, and runs beside daemon and web site."""
+
 
 class _Help(argparse.RawDescriptionHelpFormatter):
     """Descriptions keep their lines."""
@@ -58,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     actions = user.add_subparsers(dest="action", required=True, metavar="ACTION")
     link = _add(actions.add_parser, "link", "make a link that sets a user's password once, within an hour")
     link.add_argument("name", metavar="NAME")
+    _add_forget(commands.add_parser)
     key = _add(commands.add_parser, "key", "the keys that lists are encrypted under")
     actions = key.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add(actions.add_parser, "rotate", "encrypt all lists under a new key; can be stopped and run again")
@@ -85,6 +91,18 @@ def _add_lists(add: Callable[..., argparse.ArgumentParser]) -> None:
         "--output", metavar="FILE", type=Path, help="a .csv or .xlsx file; standard output (CSV) if left out"
     )
     _add(add, "template", "the header line of a list file")
+
+
+def _add_forget(add: Callable[..., argparse.ArgumentParser]) -> None:
+    forget = _add(add, "forget", "tell where one person's data stands, and erase it", _FORGET)
+    who = forget.add_mutually_exclusive_group(required=True)
+    who.add_argument("--email", metavar="ADDRESS", help="whoever has this address")
+    who.add_argument("--phone", metavar="NUMBER", help="whoever has this number, or called from it")
+    who.add_argument(
+        "--name", metavar='"FIRST LAST"', help="whoever has this first and last name: look before you erase"
+    )
+    forget.add_argument("--company", metavar="ID", help="look at this company alone")
+    forget.add_argument("--erase", action="store_true", help="erase it; without this it is only told")
 
 
 def _add_switch(add: Callable[..., argparse.ArgumentParser]) -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import pwd
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
 from loader.cli.checking import read_file, tell, write_bytes
 from loader.cli.exits import DONE, REFUSED, WrongCallError
-from loader.cli.terminal import at_work, complain, say
+from loader.cli.terminal import at_work, complain, say, system_user
 from loader.compiled import EMPTY
 from loader.errors import BlockError, NotFound
 from loader.files import write_atomically
@@ -50,7 +48,7 @@ async def _put_in_force(settings: Settings, owner: Owner, entries: list[Entry]) 
     async with open_store(settings.database.url) as store:
         keyring = Keyring.load(Path(settings.key.file))
         with at_work("putting the list in force") if len(entries) >= _LONG else nullcontext():
-            done = await publish(store, keyring, owner, entries, by=_user(), source="import")
+            done = await publish(store, keyring, owner, entries, by=system_user(), source="import")
     say(
         f"{owner}: added {done.added}, changed {done.changed}, removed {done.removed}, "
         f"unchanged {done.unchanged}, revision {done.revision}"
@@ -121,12 +119,3 @@ async def _entries(settings: Settings, owner: Owner) -> list[Entry]:
 def _owner(args: argparse.Namespace) -> Owner:
     """Whose list the command line names: the parser asks for exactly one."""
     return next(Owner(level, name) for level in Level if (name := getattr(args, level.value)) is not None)
-
-
-def _user() -> str:
-    """Who is told in the list's history: the system's user, whatever the environment says."""
-    try:
-        name = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        name = str(os.getuid())
-    return f"cli:{name}"

@@ -5,6 +5,8 @@ On a terminal it is for people, by way of rich; elsewhere it is plain and stable
 
 from __future__ import annotations
 
+import os
+import pwd
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -105,3 +107,12 @@ def at_work(what: str) -> Iterator[None]:
 
     with Console(stderr=True).status(what):
         yield
+
+
+def system_user() -> str:
+    """Who is told in histories and the audit trail: the system's user, whatever the environment says."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = str(os.getuid())
+    return f"cli:{name}"

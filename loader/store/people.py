@@ -29,6 +29,10 @@ class People:
         query = select(t.app_user).where(t.app_user.c.company_id == company_id).order_by(t.app_user.c.id)
         return [_user(row) for row in await self._store.all(query)]
 
+    async def everybody(self) -> list[User]:
+        """The users of all companies, and the operators."""
+        return [_user(row) for row in await self._store.all(select(t.app_user).order_by(t.app_user.c.id))]
+
     async def users_with_email(self, email: str) -> list[User]:
         """Addresses are compared without regard to case."""
         query = select(t.app_user).where(func.lower(t.app_user.c.email) == email.lower())

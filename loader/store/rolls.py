@@ -6,16 +6,17 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, bindparam, delete, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, and_, delete, func, select, update
 
 from loader.keyring import Keyring
 from loader.model import Participant
 from loader.store import tables as t
+from loader.store.sealed import opened, seal_again
 from loader.store.store import Store
 
-_AT_ONCE: Final = 500
-"""Calls in one transaction: each is a write that others wait for."""
+_AT_ONCE: Final = 50
+"""Calls that are erased in one transaction: each touches pages of six indexes, and others wait for it."""
+_OCCURRENCES_AT_ONCE: Final = 50
 
 
 class Ended(StrEnum):
@@ -51,7 +52,8 @@ class Occurrence(msgspec.Struct, frozen=True):
     """One holding of a conference. Times are seconds since 1970 UTC; it is on while ``ended_at`` is None.
 
     ``present`` are calls that have not ended, ``admitted`` all of them, ``rejected`` verifications that were refused.
-    ``version`` grows with every change. ``sent_at`` is when the roll was last mailed to its organizer.
+    ``version`` grows with every change. ``sent_at`` is when the roll was last mailed to its organizer, ``sent_to`` where
+    to. From ``send_asked_at`` on it is to be mailed; ``send_failed`` says why it was not (see :mod:`loader.store.roll_mail`).
     """
 
     id: int
@@ -67,6 +69,9 @@ class Occurrence(msgspec.Struct, frozen=True):
     rejected: int
     version: int
     sent_at: float | None = None
+    sent_to: str | None = None
+    send_asked_at: float | None = None
+    send_failed: str | None = None
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -99,7 +104,7 @@ class RollBook:
     # What pages read
 
     async def occurrence(self, occurrence_id: int) -> Occurrence | None:
-        rows = await self._store.all(select(t.occurrence).where(t.occurrence.c.id == occurrence_id))
+        rows = await self._store.all(select(*_OCCURRENCE).where(t.occurrence.c.id == occurrence_id))
         return Occurrence(**rows[0]._mapping) if rows else None  # noqa: SLF001 - SQLAlchemy's own way
 
     async def occurrences(
@@ -132,7 +137,7 @@ class RollBook:
             wanted.append(known.ended_at.is_(None) if is_on else known.ended_at.is_not(None))
         where = and_(*wanted)
         (counted,) = await self._store.all(select(func.count().label("counted")).select_from(t.occurrence).where(where))
-        query = select(t.occurrence).where(where).order_by(known.started_at.desc(), known.id.desc())
+        query = select(*_OCCURRENCE).where(where).order_by(known.started_at.desc(), known.id.desc())
         rows = await self._store.all(query.limit(limit).offset(offset))
         return counted.counted, [Occurrence(**row._mapping) for row in rows]  # noqa: SLF001
 
@@ -150,83 +155,54 @@ class RollBook:
 
     # What is done to all of them
 
-    async def sent(self, occurrence_id: int, at: float) -> None:
+    async def sent(self, occurrence_id: int, at: float, to: str = "") -> None:
         """The roll was mailed to its organizer."""
         known = t.occurrence.c
+        values = {"sent_at": at, "sent_to": to, "send_asked_at": None, "send_claimed_at": None, "send_failed": None}
         async with self._store.transaction() as connection:
             await connection.execute(
-                update(t.occurrence).where(known.id == occurrence_id).values(sent_at=at, version=known.version + 1)
+                update(t.occurrence).where(known.id == occurrence_id).values(**values, version=known.version + 1)
             )
 
     async def erase_some(self, company_id: str, before: float) -> int:
-        """Erase some hundred of the oldest calls of occurrences that ended before a time; how many.
+        """Erase some of the oldest calls of occurrences that ended before a time; how many.
 
         An occurrence goes with its last call. Who calls this until it is 0, with a pause between, disturbs nobody.
         """
         known, call = t.occurrence.c, t.call.c
-        old = and_(known.company_id == company_id, known.ended_at.is_not(None), known.ended_at < before)
-        if not await self._store.all(select(known.id).where(old).limit(1)):
+        old = and_(known.company_id == company_id, known.started_at < before, known.ended_at < before)
+        # The oldest, as the index gives them: to sort all that are old would take long, with the database locked.
+        oldest = select(known.id).where(old).order_by(known.started_at).limit(_OCCURRENCES_AT_ONCE)
+        occurrences = [row.id for row in await self._store.all(oldest)]
+        if not occurrences:
             return 0
         async with self._store.transaction() as connection:
-            some = (
-                select(call.id)
-                .join_from(t.call, t.occurrence)
-                .where(old)
-                .order_by(known.ended_at, call.id)
-                .limit(_AT_ONCE)
-            )
+            some = select(call.id).where(call.occurrence_id.in_(occurrences)).limit(_AT_ONCE)
             ids = [row.id for row in (await connection.execute(some)).all()]
             await connection.execute(delete(t.call).where(call.id.in_(ids)))
             left = select(call.id).where(call.occurrence_id == known.id).exists()
-            gone = await connection.execute(delete(t.occurrence).where(old, ~left))
+            gone = await connection.execute(delete(t.occurrence).where(known.id.in_(occurrences), ~left))
             return len(ids) + gone.rowcount
 
     async def seal_again(self, keyring: Keyring, key_id: str) -> None:
         """Put who called under another key, some hundred calls at a time. Raises KeyFileError, BlockError."""
-        call = t.call.c
-        query = select(call.id, call.verification_id, call.sealed, call.key_id).where(call.key_id != key_id)
-        while True:
-            async with self._store.transaction() as connection:
-                rows = (await connection.execute(query.limit(_AT_ONCE))).all()
-                if not rows:
-                    return
-                sealed = [
-                    {
-                        "known": row.id,
-                        "new_sealed": keyring.seal_secret(
-                            purpose(row.verification_id), _opened(keyring, row), key_id=key_id
-                        ),
-                    }
-                    for row in rows
-                ]
-                await connection.execute(
-                    update(t.call)
-                    .where(call.id == bindparam("known"))
-                    .values(key_id=key_id, sealed=bindparam("new_sealed")),
-                    sealed,
-                )
+        await seal_again(self._store, keyring, t.call, lambda row: purpose(row.verification_id), key_id)
 
 
-async def key_in_use(connection: AsyncConnection, keyring: Keyring) -> Keyring:
-    """The keyring whose current key is the one in use, as the transaction sees it: it may have been rotated since."""
-    key_id = (await connection.execute(select(t.key_in_use.c.key_id))).scalar()
-    if key_id is None:
-        await connection.execute(insert(t.key_in_use).values(id=1, key_id=keyring.current))
-        return keyring
-    return keyring.using(key_id)
+_OCCURRENCE: Final = [t.occurrence.c[field] for field in Occurrence.__struct_fields__]
 
 
 def purpose(verification_id: str) -> str:
     return f"call|{verification_id}"
 
 
-def _opened(keyring: Keyring, row: Any) -> bytes:
-    ring = keyring.holding(row.key_id)
-    return ring.open_secret(purpose(row.verification_id), row.sealed, key_id=row.key_id)
+def opened_caller(keyring: Keyring, row: Any) -> Caller:
+    """Who called, of a row of `call`. Raises KeyFileError, BlockError."""
+    return msgspec.msgpack.decode(opened(keyring, purpose(row.verification_id), row), type=Caller)
 
 
 def _call(keyring: Keyring, row: Any) -> Call:
-    who = msgspec.msgpack.decode(_opened(keyring, row), type=Caller)
+    who = opened_caller(keyring, row)
     ended = None if row.ended is None else Ended(row.ended)
     return Call(
         row.id,

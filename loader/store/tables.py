@@ -266,6 +266,13 @@ occurrence = Table(
     Column("rejected", Integer, nullable=False),
     Column("version", Integer, nullable=False),
     Column("sent_at", Float),
+    Column("sent_to", String(200)),
+    Column("send_asked_at", Float),
+    Column("send_claimed_at", Float),
+    Column("send_next_at", Float),
+    Column("send_attempts", Integer),
+    Column("send_failed", String(200)),
+    Index("ix_occurrence_send", "send_asked_at"),
     Index("ix_occurrence_conference", "conference_id", "ended_at"),
     Index("ix_occurrence_company", "company_id", "started_at"),
     Index("ix_occurrence_organizer", "organizer_id", "started_at"),
@@ -313,14 +320,16 @@ company_choice = Table(
     Column("webhook_url", Text, nullable=False),
     Column("webhook_secret", LargeBinary),
     Column("webhook_key_id", String(16)),
+    Column("webhook_stopped_at", Float),
 )
 
-# Whether an organizer is sent each roll when the occurrence is over.
+# Whether an organizer is sent each roll when the occurrence is over, and since when.
 organizer_choice = Table(
     "organizer_choice",
     metadata,
     Column("organizer_id", ForeignKey("organizer.id"), primary_key=True),
     Column("send_roll", Boolean, nullable=False),
+    Column("chosen_at", Float, nullable=False),
 )
 
 # When a conference is held, if it has a date: for invitations.
@@ -331,6 +340,7 @@ conference_date = Table(
     Column("starts_at", Float, nullable=False),
     Column("minutes", Integer, nullable=False),
     Column("time_zone", String(64), nullable=False),
+    Column("changed_at", Float, nullable=False),
 )
 
 # Who was invited to a conference, and what became of it. Whom, and where to, is sealed under a key of the key file.
@@ -344,6 +354,10 @@ invitation = Table(
     Column("person", LargeBinary(16), nullable=False),
     Column("queued_by", String(64), nullable=False),
     Column("queued_at", Float, nullable=False),
+    Column("language", String(8), nullable=False),
+    Column("next_at", Float, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("claimed_at", Float, index=True),
     Column("sent_at", Float),
     Column("failed", String(200)),
     Column("key_id", String(16), nullable=False, index=True),
@@ -352,18 +366,28 @@ invitation = Table(
     Index("ix_invitation_waiting", "sent_at", "failed"),
 )
 
-# What a company is to be told of, until it has taken it or it is too late.
+# What a company is to be told of, and for some days what became of it. A row waits while it has a `next_at`; what it
+# says is sealed, and goes once nobody waits for it any more. `about` is the call, whose events are sent in order.
 webhook_delivery = Table(
     "webhook_delivery",
     metadata,
     Column("id", Integer, primary_key=True),
     Column("company_id", String(64), nullable=False),
     Column("event_id", String(64), nullable=False),
+    Column("event", String(32), nullable=False),
+    Column("about", String(80), nullable=False),
     Column("created_at", Float, nullable=False),
-    Column("next_at", Float, nullable=False, index=True),
+    Column("next_at", Float),
+    Column("leased_until", Float),
     Column("attempts", Integer, nullable=False),
-    Column("key_id", String(16), nullable=False, index=True),
-    Column("sealed", LargeBinary, nullable=False),
+    Column("done_at", Float),
+    Column("delivered", Boolean, nullable=False),
+    Column("answer", String(16)),
+    Column("key_id", String(16), index=True),
+    Column("sealed", LargeBinary),
+    Index("ix_webhook_delivery_company", "company_id", "next_at"),
+    Index("ix_webhook_delivery_newest", "company_id", "id"),
+    Index("ix_webhook_delivery_about", "about", "id"),
 )
 
 OWNER_KEYS: Final = {

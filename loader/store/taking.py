@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import and_, bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from loader.errors import StaleRevision
+from loader.errors import BlockError, KeyFileError, StaleRevision
 from loader.keyring import Keyring
-from loader.model import Owner
+from loader.model import Owner, Participant
 from loader.roll import Admitted, Event, Joined, Left, Refused
 from loader.store import tables as t
-from loader.store.rolls import BEGINNING, Caller, Ended, Progress, key_in_use, purpose
+from loader.store.deliveries import Outbox
+from loader.store.rolls import BEGINNING, Caller, Ended, Progress, opened_caller, purpose
+from loader.store.sealed import key_in_use
 from loader.store.store import Store
+from loader.webhooks import AboutCall, AboutOccurrence, EventType
 
 _BIND_LIMIT: Final = 500
 """How many values one query is given; SQLite's smallest limit is 999."""
@@ -26,23 +30,38 @@ class _OpenOccurrence(msgspec.Struct):
 
     id: int
     conference_id: str
+    company_id: str
+    title: str
+    started_at: float
     last_at: float
     present: int
     ended_at: float | None = None
     admitted: int = 0
     rejected: int = 0
 
+    @property
+    def told(self) -> AboutOccurrence:
+        """As its company is told of it."""
+        return AboutOccurrence(self.id, self.conference_id, self.title, self.started_at, self.ended_at)
+
 
 class _KnownCall(msgspec.Struct):
-    """A call as it changes; ``id`` is None until it is in the database."""
+    """A call as it changes; ``id`` is None until it is in the database. ``who`` opens who called."""
 
     id: int | None
     occurrence_id: int
+    verification_id: str
+    who: Callable[[], Participant | None]
     person: bytes | None
     admitted_at: float
     joined_at: float | None
     left_at: float | None
     ended: str | None
+
+    @property
+    def told(self) -> AboutCall:
+        """As its company is told of it."""
+        return AboutCall(self.verification_id, self.admitted_at, self.joined_at, self.left_at, self.ended, self.who())
 
 
 class RollTaker:
@@ -79,10 +98,10 @@ class RollTaker:
                 await connection.execute(insert(t.journal).values(id=journal_id, **values))
             await _Applying(connection, await key_in_use(connection, keyring), self._quiet).apply(events)
 
-    async def sweep(self, now: float, call_timeout: float) -> list[int]:
+    async def sweep(self, now: float, call_timeout: float, keyring: Keyring | None = None) -> list[int]:
         """End the calls of which nothing was heard for so many seconds, and the occurrences that all have left.
 
-        The IDs of the occurrences that have ended.
+        The IDs of the occurrences that have ended. With a keyring, companies are told. Raises KeyFileError.
         """
         call, occurrence = t.call.c, t.occurrence.c
         silent = and_(call.ended.is_(None), call.admitted_at < now - call_timeout)
@@ -92,6 +111,8 @@ class RollTaker:
         ):
             return []
         async with self._store.transaction() as connection:
+            if keyring is not None:
+                await _tell_silent(connection, keyring, silent, now)
             counted = await connection.execute(
                 select(call.occurrence_id, func.count().label("count")).where(silent).group_by(call.occurrence_id)
             )
@@ -106,9 +127,12 @@ class RollTaker:
                 update(t.occurrence)
                 .where(over)
                 .values(ended_at=occurrence.last_at, version=occurrence.version + 1)
-                .returning(occurrence.id)
+                .returning(*(occurrence[name] for name in _TOLD_OF_OCCURRENCE))
             )
-            return [row.id for row in ended.all()]
+            rows = ended.all()
+            if keyring is not None:
+                await _tell_ended(connection, keyring, rows, now)
+            return [row.id for row in rows]
 
 
 class _Applying:
@@ -118,6 +142,7 @@ class _Applying:
         self._connection = connection
         self._keyring = keyring
         self._quiet = quiet
+        self._outbox = Outbox(connection, keyring)
         self._on: dict[str, _OpenOccurrence] = {}
         self._touched: dict[int, _OpenOccurrence] = {}
         self._conferences: dict[str, Any] = {}
@@ -128,6 +153,8 @@ class _Applying:
 
     async def apply(self, events: Sequence[Event]) -> None:
         await self._look_up(events)
+        companies = {occurrence.company_id for occurrence in self._touched.values()}
+        await self._outbox.ask(companies | {row.company_id for row in self._conferences.values()})
         for event in events:
             match event:
                 case Admitted():
@@ -139,6 +166,11 @@ class _Applying:
                 case Refused():
                     self._refused(event)
         await self._write()
+        await self._outbox.write()
+
+    def _tell(self, occurrence: _OpenOccurrence, event: EventType, at: float, call: _KnownCall | None = None) -> None:
+        if self._outbox.wants(occurrence.company_id):
+            self._outbox.add(occurrence.company_id, event, at, occurrence.told, call.told if call else None)
 
     async def _look_up(self, events: Sequence[Event]) -> None:
         conferences = {event.conference_id for event in events if isinstance(event, Admitted | Refused)}
@@ -146,7 +178,7 @@ class _Applying:
         occurrence, call, conference = t.occurrence.c, t.call.c, t.conference.c
         is_on = and_(occurrence.conference_id.in_(bindparam("some", expanding=True)), occurrence.ended_at.is_(None))
         for row in await self._in_slices(select(t.occurrence).where(is_on), conferences):
-            on = _OpenOccurrence(row.id, row.conference_id, row.last_at, row.present)
+            on = _open(row.id, row)
             self._on[on.conference_id] = on
             self._touched[on.id] = on
         known = (
@@ -155,20 +187,31 @@ class _Applying:
             .where(conference.id.in_(bindparam("some", expanding=True)))
         )
         self._conferences = {row.id: row for row in await self._in_slices(known, conferences)}
-        calls = (
-            select(t.call, occurrence.conference_id, occurrence.last_at, occurrence.present, occurrence.ended_at)
-            .join_from(t.call, t.occurrence)
+        # The last call of each ID: a switch that counts its calls from 1 again has many under one.
+        last = (
+            select(func.max(call.id))
             .where(call.call_id.in_(bindparam("some", expanding=True)))
-            .order_by(call.id)
+            .group_by(call.call_id, call.source)
+        )
+        calls = (
+            select(t.call, *(occurrence[name] for name in _OF_OCCURRENCE))
+            .join_from(t.call, t.occurrence)
+            .where(call.id.in_(last))
         )
         for row in await self._in_slices(calls, call_ids):
             self._calls[row.source, row.call_id] = _KnownCall(
-                row.id, row.occurrence_id, row.person, row.admitted_at, row.joined_at, row.left_at, row.ended
+                row.id,
+                row.occurrence_id,
+                row.verification_id,
+                partial(_participant, self._keyring, row),
+                row.person,
+                row.admitted_at,
+                row.joined_at,
+                row.left_at,
+                row.ended,
             )
             if row.occurrence_id not in self._touched:
-                self._touched[row.occurrence_id] = _OpenOccurrence(
-                    row.occurrence_id, row.conference_id, row.last_at, row.present, row.ended_at
-                )
+                self._touched[row.occurrence_id] = _open(row.occurrence_id, row)
         admitted = {event.verification_id for event in events if isinstance(event, Admitted)}
         told = select(call.verification_id).where(call.verification_id.in_(bindparam("some", expanding=True)))
         self._known = {row.verification_id for row in await self._in_slices(told, admitted)}
@@ -198,7 +241,17 @@ class _Applying:
                 occurrence.last_at = max(occurrence.last_at, event.at)
                 return
             self._end(before, event.at, Ended.MOVED)
-        call = _KnownCall(None, occurrence.id, person, event.at, None, None, None)
+        call = _KnownCall(
+            None,
+            occurrence.id,
+            event.verification_id,
+            lambda: event.participant,
+            person,
+            event.at,
+            None,
+            None,
+            None,
+        )
         occurrence.present += 1
         occurrence.admitted += 1
         occurrence.last_at = max(occurrence.last_at, event.at)
@@ -217,12 +270,14 @@ class _Applying:
             "sealed": sealed,
         }
         self._new.append((call, values))
+        self._tell(occurrence, EventType.ADMITTED, event.at, call)
 
     async def _on_at(self, event: Admitted) -> _OpenOccurrence | None:
         """The occurrence that a caller comes into; None if the conference is no longer known."""
         on = self._on.get(event.conference_id)
         if on is not None and on.present <= 0 and on.last_at + self._quiet < event.at:
             on.ended_at = on.last_at
+            self._tell(on, EventType.ENDED, on.ended_at)
             on = None
         if on is not None:
             return on
@@ -245,7 +300,9 @@ class _Applying:
             )
             .returning(t.occurrence.c.id)
         )
-        on = _OpenOccurrence(inserted.scalar_one(), event.conference_id, event.at, 0)
+        on = _OpenOccurrence(
+            inserted.scalar_one(), conference.id, conference.company_id, conference.title, event.at, event.at, 0
+        )
         self._on[event.conference_id] = self._touched[on.id] = on
         return on
 
@@ -255,6 +312,7 @@ class _Applying:
             return
         call.joined_at = event.at if call.left_at is None else min(event.at, call.left_at)
         self._change(call, event.at)
+        self._tell(self._touched[call.occurrence_id], EventType.JOINED, call.joined_at, call)
 
     def _left(self, event: Left) -> None:
         call = self._calls.get((event.source, event.call_id))
@@ -267,6 +325,7 @@ class _Applying:
         call.left_at = at
         call.ended = how.value
         self._change(call, at)
+        self._tell(self._touched[call.occurrence_id], EventType.LEFT, at, call)
 
     def _change(self, call: _KnownCall, at: float) -> None:
         occurrence = self._touched[call.occurrence_id]
@@ -315,6 +374,52 @@ class _Applying:
                     version=known.version + 1,
                 )
             )
+
+
+_OF_OCCURRENCE: Final = ("conference_id", "company_id", "title", "started_at", "last_at", "present", "ended_at")
+_TOLD_OF_OCCURRENCE: Final = ("id", "conference_id", "company_id", "title", "started_at", "ended_at")
+
+
+def _open(occurrence_id: int, row: Any) -> _OpenOccurrence:
+    return _OpenOccurrence(occurrence_id, *(getattr(row, name) for name in _OF_OCCURRENCE))
+
+
+def _participant(keyring: Keyring, row: Any) -> Participant | None:
+    """Who called; nobody if that can no longer be opened: no event waits for it."""
+    try:
+        return opened_caller(keyring, row).participant
+    except (BlockError, KeyFileError):
+        return None
+
+
+async def _tell_silent(connection: AsyncConnection, keyring: Keyring, silent: Any, now: float) -> None:
+    """Tell companies of the calls that are about to end, as nothing was heard of them."""
+    occurrence = t.occurrence.c
+    told = (occurrence[name] for name in _TOLD_OF_OCCURRENCE if name != "id")
+    companies = select(occurrence.company_id).join_from(t.call, t.occurrence).where(silent).distinct()
+    outbox = Outbox(connection, await key_in_use(connection, keyring))
+    await outbox.ask([row.company_id for row in (await connection.execute(companies)).all()])
+    if not outbox.told:
+        return
+    query = select(t.call, *told).join_from(t.call, t.occurrence).where(silent)
+    rows = await connection.execute(query.where(occurrence.company_id.in_(outbox.told)).order_by(t.call.c.id))
+    for row in rows.all():
+        about = AboutOccurrence(row.occurrence_id, row.conference_id, row.title, row.started_at, row.ended_at)
+        who = _participant(keyring, row)
+        call = AboutCall(row.verification_id, row.admitted_at, row.joined_at, None, Ended.SILENT.value, who)
+        outbox.add(row.company_id, EventType.LEFT, now, about, call)
+    await outbox.write()
+
+
+async def _tell_ended(connection: AsyncConnection, keyring: Keyring, rows: Sequence[Any], now: float) -> None:
+    """Tell companies of occurrences that have just ended."""
+    outbox = Outbox(connection, await key_in_use(connection, keyring))
+    await outbox.ask({row.company_id for row in rows})
+    for row in rows:
+        if outbox.wants(row.company_id):
+            about = AboutOccurrence(row.id, row.conference_id, row.title, row.started_at, row.ended_at)
+            outbox.add(row.company_id, EventType.ENDED, row.ended_at or now, about)
+    await outbox.write()
 
 
 def _times(call: _KnownCall) -> dict[str, Any]:

@@ -66,6 +66,9 @@ class Writing:
             t.credential.c.totp_key_id,
             t.staged_upload.c.key_id,
             t.call.c.key_id,
+            t.company_choice.c.webhook_key_id,
+            t.webhook_delivery.c.key_id,
+            t.invitation.c.key_id,
         )
         rows = await self._connection.execute(union(*(select(key_id) for key_id in named)))
         return {key_id for key_id in rows.scalars() if key_id is not None}

@@ -19,9 +19,9 @@ PAGES = {
                "/account", "/account/second-factor", "/nothing"],
     "ugo": ["/", "/lists/authorization_code/2696367V", "/upload"],
     "sabine": ["/", "/upload", "/lists/company/globaltest", "/companies/globaltest", "/companies/globaltest/user",
-               "/companies/globaltest/user/ugo", "/companies/globaltest/conference/C-1001", "/conferences", "/audit"],
+               "/companies/globaltest/user/ugo", "/companies/globaltest/conference/C-1001", "/companies/globaltest/settings", "/conferences", "/audit"],
     "kenji": ["/", "/account"],
-    "operator": ["/", "/companies", "/companies/palewater", "/switches", "/sessions", "/audit"],
+    "operator": ["/", "/companies", "/companies/palewater", "/companies/palewater/settings", "/switches", "/sessions", "/audit"],
 }  # fmt: skip
 LOOKS: dict[str, dict[str, Any]] = {
     "desktop": {"viewport": {"width": 1280, "height": 800}},

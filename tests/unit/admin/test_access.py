@@ -27,6 +27,7 @@ OF_THE_OTHER_COMPANY = [
     "/companies/two/organizer/tina",
     "/companies/two/authorization_code/21",
     "/companies/two/conference/B-1",
+    "/companies/two/settings",
     "/companies/one/user/sup2",
     "/companies/one/organizer/tina",
     "/companies/one/conference/B-1",
@@ -41,12 +42,17 @@ POSTS_TO_THE_OTHER_COMPANY = [
     "/companies/two/user",
     "/companies/two/user/sup2",
     "/companies/two/conference/B-1",
+    "/companies/two/settings/dial-in",
+    "/companies/two/settings/keeping",
+    "/companies/two/settings/webhook",
+    "/companies/two/settings/webhook/test",
     "/companies/one/user/sup2",
 ]
 OF_NOBODY = [
     "/lists/organizer/nobody",
     "/lists/x/y",
     "/companies/nobody",
+    "/companies/nobody/settings",
     "/lists/organizer/olive/history/99",
     "/nothing",
 ]
@@ -94,6 +100,7 @@ async def test_another_companys_things_are_told_as_those_that_do_not_exist(brows
                 "/upload",
                 "/companies/one",
                 "/companies/one/user/org",
+                "/companies/one/settings",
                 "/audit",
                 "/audit.csv",
             ],
@@ -106,6 +113,8 @@ async def test_another_companys_things_are_told_as_those_that_do_not_exist(brows
                 "/companies/one",
                 "/companies/one/user/org",
                 "/companies/two/user/sup2",
+                "/companies/one/settings",
+                "/companies/two/settings",
                 "/switches",
                 "/sessions",
                 "/audit",
@@ -119,7 +128,8 @@ async def test_every_role_has_its_own_pages_and_no_others(browser: NewBrowser, u
     pages = [
         "/lists/organizer/olive", "/lists/organizer/otto", "/lists/authorization_code/11",
         "/lists/authorization_code/12", "/lists/company/one", "/conferences", "/upload", "/companies",
-        "/companies/one", "/companies/one/user/org", "/companies/two/user/sup2", "/switches", "/sessions", "/audit",
+        "/companies/one", "/companies/one/user/org", "/companies/two/user/sup2",
+        "/companies/one/settings", "/companies/two/settings", "/switches", "/sessions", "/audit",
         "/audit.csv",
     ]  # fmt: skip
     opened = await browser(user)
