@@ -12,6 +12,10 @@ from typing import Final
 from loader.errors import NotFound
 from loader.model import Level, Owner, Role, User
 from loader.store import Desk
+from loader.store.rolls import Occurrence, RollBook
+
+LIVE_FOR: Final = 3600.0
+"""Seconds after its end in which an occurrence still counts as one that is on: for whoever has watched it."""
 
 
 class Action(StrEnum):
@@ -21,6 +25,12 @@ class Action(StrEnum):
     """See, upload, edit and put back PIN lists."""
     CONFERENCES = "conferences"
     """See conferences, and turn PIN entry on and off."""
+    SEND_ROLLS = "send-rolls"
+    """Have a roll sent to its organizer."""
+    LIVE_ROLLS = "live-rolls"
+    """Watch the rolls of conferences that are on."""
+    ROLLS = "rolls"
+    """See the rolls of those that are over too, and download them."""
     DIRECTORY = "directory"
     """Manage a company's users, organizers, codes and conferences."""
     SETTINGS = "settings"
@@ -53,6 +63,9 @@ MATRIX: Final[Mapping[Action, Mapping[Role, Scope]]] = {
         # organizer, administrator, super-administrator, coordinator, operator
         Action.LISTS: (_OWN, _ASSIGNED, _COMPANY, _N, _N),
         Action.CONFERENCES: (_OWN, _N, _COMPANY, _N, _N),
+        Action.SEND_ROLLS: (_OWN, _N, _COMPANY, _COMPANY, _N),
+        Action.LIVE_ROLLS: (_OWN, _N, _COMPANY, _COMPANY, _N),
+        Action.ROLLS: (_OWN, _N, _COMPANY, _N, _N),
         Action.DIRECTORY: (_N, _N, _COMPANY, _N, _ALL),
         Action.SETTINGS: (_N, _N, _COMPANY, _N, _ALL),
         Action.INSTALLATION: (_N, _N, _N, _N, _ALL),
@@ -96,6 +109,19 @@ async def require_list(desk: Desk, user: User, level: str, owner_id: str) -> Own
     if reach is not Scope.COMPANY and owner != assigned_owner(user):
         raise NotFound("there is no such list")
     return owner
+
+
+async def require_roll(book: RollBook, user: User, occurrence_id: int, *, now: float) -> Occurrence:
+    """The occurrence whose roll a page is about. Raises NotFound if there is none, or it is not for this user."""
+    reach = require(user, Action.LIVE_ROLLS)
+    occurrence = await book.occurrence(occurrence_id)
+    if occurrence is None or occurrence.company_id != user.company_id:
+        raise NotFound("there is no such roll")
+    if reach is not Scope.COMPANY and occurrence.organizer_id != user.organizer_id:
+        raise NotFound("there is no such roll")
+    if occurrence.ended_at is not None and occurrence.ended_at < now - LIVE_FOR:
+        require(user, Action.ROLLS)
+    return occurrence
 
 
 def company_for(user: User, action: Action, asked: str | None) -> str:

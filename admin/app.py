@@ -17,6 +17,7 @@ import structlog
 from aiohttp import web
 
 from admin import errors, keys, ops, rendering, security
+from admin.invitations import Inviter
 from admin.lists import Lists
 from admin.mail import Mailer
 from admin.metrics import Metrics
@@ -30,25 +31,52 @@ from admin.pages import (
     entries,
     history,
     installation,
+    invite,
     lists,
+    rolls,
+    send_roll,
     signin,
     upload,
 )
+from admin.post import Post
+from admin.roll_mail import RollSender
+from admin.rolls import Rolls
 from admin.sessions import DatabaseStorage
 from admin.signing import Signing
 from admin.visitor import Handler, visitors
+from admin.watching import Watching
 from loader.errors import DatabaseError
 from loader.keyring import Keyring
 from loader.service import listening
 from loader.settings import Settings
 from loader.store import Desk, People, Store, open_store
+from loader.store.invitations import Invitations
+from loader.store.roll_mail import RollMail
+from loader.store.rolls import RollBook
 
 log = structlog.get_logger(__name__)
 
 _FORGET_EVERY: Final = 300.0
 _UPLOAD_KEPT: Final = 3600.0
 """Seconds that an upload waits for its confirmation."""
-_PAGES: Final = (signin, account, lists, entries, upload, history, conferences, choices, directory, installation, audit)
+_INVITATION_KEPT: Final = 180 * 86400.0
+"""Seconds that it is kept who was invited."""
+_PAGES: Final = (
+    signin,
+    account,
+    lists,
+    entries,
+    upload,
+    history,
+    conferences,
+    rolls,
+    invite,
+    send_roll,
+    choices,
+    directory,
+    installation,
+    audit,
+)
 
 
 async def serve(settings: Settings) -> None:
@@ -96,24 +124,55 @@ def make_app(settings: Settings, store: Store, keyring: Keyring, *, signing: Sig
     app[keys.DESK] = Desk(store)
     app[keys.KEYRING] = keyring
     app[keys.LISTS] = Lists(store, keyring)
+    app[keys.ROLL_BOOK] = RollBook(store)
+    app[keys.ROLLS] = Rolls(app[keys.ROLL_BOOK], store, app[keys.DESK], app[keys.LISTS], keyring)
+    app[keys.WATCHING] = Watching(app[keys.ROLL_BOOK].version)
     app[keys.SIGNING] = signing or Signing(store, people, keyring)
-    app[keys.MAILER] = Mailer(settings.mail)
     app[keys.OIDC] = OpenIdConnect(settings.oidc, admin.address + "/signin/oidc/done")
     app[keys.METRICS] = Metrics(version("rollcall"))
+    _add_mail(app)
+    app[keys.METRICS].streams.set_function(lambda: app[keys.WATCHING].count)
     static = _add_static(app)
     rendering.set_up(app, time_zone=admin.time_zone, static=static)
     for page in _PAGES:
         app.add_routes(page.routes)
     app.cleanup_ctx.append(_in_background)
+    app.on_shutdown.append(_end_streams)
     return app
 
 
+def _add_mail(app: web.Application) -> None:
+    """What goes out by mail, and who sends it."""
+    settings, store, keyring = app[keys.SETTINGS], app[keys.STORE], app[keys.KEYRING]
+    metrics = app[keys.METRICS]
+    app[keys.POST] = post = Post(settings.mail)
+    app[keys.MAILER] = Mailer(post, metrics, show=settings.mail.show)
+    app[keys.INVITATIONS] = Invitations(store)
+    app[keys.INVITER] = Inviter(
+        app[keys.INVITATIONS], app[keys.LISTS], keyring, post, metrics, per_minute=settings.mail.per_minute
+    )
+    app[keys.ROLL_MAIL] = RollMail(store)
+    app[keys.ROLL_SENDER] = RollSender(
+        app[keys.ROLL_MAIL], app[keys.ROLL_BOOK], keyring, post, metrics, time_zone=settings.admin.time_zone
+    )
+
+
+async def _end_streams(app: web.Application) -> None:
+    """What is under way is waited for, and a stream has no end of its own."""
+    app[keys.WATCHING].stop()
+
+
 async def _in_background(app: web.Application) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(app[keys.MAILER].run()), asyncio.create_task(_forget(app))]
+    workers = app[keys.INVITER], app[keys.ROLL_SENDER]
+    at_work = [asyncio.create_task(worker.run()) for worker in workers]
+    tasks = [*at_work, asyncio.create_task(app[keys.MAILER].run()), asyncio.create_task(_forget(app))]
     yield
+    for worker in workers:
+        worker.stop()
     with suppress(TimeoutError):
         async with asyncio.timeout(2):
-            await app[keys.MAILER].drained()
+            # A mail that is being handed over is better not cut off.
+            await asyncio.gather(app[keys.MAILER].drained(), *at_work)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -130,6 +189,7 @@ async def _forget(app: web.Application) -> None:
                 seen_before=now - admin.idle_timeout, created_before=now - admin.session_timeout - 86400, now=now
             )
             await app[keys.DESK].unstage("", created_before=now - _UPLOAD_KEPT)
+            await app[keys.INVITATIONS].forget(now - _INVITATION_KEPT)
         except DatabaseError as error:
             log.warning("database_unavailable", problem=str(error))
 

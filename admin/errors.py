@@ -36,7 +36,9 @@ async def measured(request: web.Request, handler: Handler) -> web.StreamResponse
         # Not even the page that says so could be made.
         log.exception("page_failed", page=_pattern(request))
         response = web.Response(status=500, text="500: something broke; it is in the log")
-    _measure(request, response.status, begun)
+    if isinstance(response, web.Response):
+        # A stream lasts as long as somebody watches.
+        _measure(request, response.status, begun)
     return response
 
 

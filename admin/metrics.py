@@ -33,7 +33,17 @@ class Metrics:
         )
         for result in ("refused", "staged", "confirmed"):
             self.uploads.labels(result)
+        self.mails = Counter(
+            "rollcall_admin_mails",
+            "Mails, by what they are and what came of handing them over: a delayed one is tried again.",
+            ["mail", "result"],
+            registry=registry,
+        )
+        for mail in ("account", "roll", "invitation"):
+            for result in ("sent", "delayed", "failed"):
+                self.mails.labels(mail, result)
         self.database_up = Gauge(
             "rollcall_admin_database_up", "1 if the last look at the database succeeded.", registry=registry
         )
+        self.streams = Gauge("rollcall_admin_streams", "Live rolls that are watched now.", registry=registry)
         Info("rollcall_admin_build", "What is running.", registry=registry).info({"version": version})

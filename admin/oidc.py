@@ -12,7 +12,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from admin.mail import read_secret
+from admin.post import read_secret
 from loader.errors import RollcallError
 from loader.sections import Oidc
 

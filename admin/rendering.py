@@ -13,8 +13,9 @@ from zoneinfo import ZoneInfo
 import aiohttp_jinja2
 import jinja2
 from aiohttp import hdrs, web
-from babel.dates import format_datetime
+from babel.dates import format_date, format_datetime, format_time
 from babel.numbers import format_decimal
+from babel.units import format_unit
 
 from loader.catalogues import catalogue
 from loader.listfile import message
@@ -49,6 +50,9 @@ def set_up(app: web.Application, *, time_zone: str, static: Mapping[str, str]) -
         environment.filters |= {
             "moment": partial(_moment, zone=zone, language=language),
             "number": partial(_number, language=language),
+            "clock": partial(_clock, zone=zone, language=language),
+            "duration": _duration,
+            "hours": partial(_hours, language=language),
             "problem": partial(message, language=language),
         }
         environment.globals |= {"static": static, "language": language, "language_names": LANGUAGE_NAMES}
@@ -74,6 +78,13 @@ def render(request: web.Request, visitor: Visitor, template: str, status: int = 
     return response
 
 
+def render_part(request: web.Request, visitor: Visitor, template: str, **context: Any) -> str:
+    """A part of a page, which is not the place for notices and forms."""
+    return aiohttp_jinja2.render_string(
+        template, request, context | {"user": visitor.signed_in}, app_key=_ENVIRONMENTS[visitor.language]
+    )
+
+
 def _moment(seconds: float, *, zone: ZoneInfo, language: str) -> str:
     """A time, in seconds since 1970, with its time zone."""
     told = format_datetime(datetime.fromtimestamp(seconds, UTC), "medium", tzinfo=zone, locale=language)
@@ -82,3 +93,23 @@ def _moment(seconds: float, *, zone: ZoneInfo, language: str) -> str:
 
 def _number(value: float, *, language: str) -> str:
     return format_decimal(value, locale=language)
+
+
+def _clock(seconds: float, since: float, *, zone: ZoneInfo, language: str) -> str:
+    """A time of day; with its date if that is not the one of `since`."""
+    at, begun = (datetime.fromtimestamp(one, zone) for one in (seconds, since))
+    told = format_time(at, "medium", locale=language)
+    return told if at.date() == begun.date() else f"{format_date(at, 'medium', locale=language)} {told}"
+
+
+def _duration(seconds: float) -> str:
+    """Hours, minutes and seconds, such as 1:02:03."""
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+
+
+def _hours(seconds: float, *, language: str) -> str:
+    """A setting's seconds in words: whole hours, or else minutes."""
+    if seconds % 3600:
+        return format_unit(round(seconds / 60), "duration-minute", locale=language)
+    return format_unit(int(seconds // 3600), "duration-hour", locale=language)

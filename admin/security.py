@@ -36,13 +36,14 @@ async def headers(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         response = await handler(request)
     except web.HTTPException as raised:
-        _add_headers(request, raised)
+        add_headers(request, raised)
         raise
-    _add_headers(request, response)
+    add_headers(request, response)
     return response
 
 
-def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Add them; for an answer that begins before its page is done."""
     response.headers.update(_HEADERS)
     response.headers[hdrs.SERVER] = "Rollcall"
     if request.app[keys.SETTINGS].admin.address.startswith("https:"):

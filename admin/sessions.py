@@ -16,10 +16,11 @@ from aiohttp import web
 from aiohttp_session import AbstractStorage, Session
 
 from admin import keys
-from admin.visitor import VISITOR
+from admin.visitor import SIGNED_IN_AT, VISITOR
 from loader.errors import BlockError, KeyFileError
 from loader.keyring import Keyring
 from loader.model import Session as Stored
+from loader.model import User
 from loader.tokens import new_word, word_hash
 
 _STORED: Final = web.RequestKey("stored_session", Stored)
@@ -89,6 +90,32 @@ class DatabaseStorage(AbstractStorage):
             stored = msgspec.structs.replace(stored, address=visitor.address, agent=visitor.agent)
         sealed = _sealed(request.app[keys.KEYRING], stored.id_hash, data)
         await people.put_session(msgspec.structs.replace(stored, user_id=user_id, seen_at=now, data=sealed))
+
+
+async def still_signed_in(request: web.Request) -> bool:
+    """For what goes on for long: whether its visitor's session is not over, and he may what he might.
+
+    To watch is to be there: a session does not fall idle by it.
+    """
+    app, stored = request.app, request.get(_STORED)
+    visitor = request.get(VISITOR)
+    if stored is None or visitor is None or visitor.signed_in is None:
+        return False
+    people, admin, now = app[keys.PEOPLE], app[keys.SETTINGS].admin, time.time()
+    if now - visitor.session.get(SIGNED_IN_AT, 0.0) >= admin.session_timeout:
+        return False
+    session = await people.session(stored.id_hash)
+    if session is None or session.user_id != visitor.signed_in.id or now - session.seen_at > admin.idle_timeout:
+        return False
+    if now - session.seen_at > _TOUCHED_EVERY:
+        await people.seen(stored.id_hash, now)
+    user = await people.user(visitor.signed_in.id)
+    return user is not None and _may(user) == _may(visitor.signed_in)
+
+
+def _may(user: User) -> tuple[str | None, ...]:
+    """What it depends on what a user may do."""
+    return user.role, user.company_id, user.organizer_id, user.authorization_code
 
 
 def _sealed(keyring: Keyring, id_hash: bytes, data: dict[str, Any]) -> str:

@@ -42,6 +42,7 @@ async def rotate_key(store: Store, keyring: Keyring) -> Keyring:
         except BlockError as error:
             damaged = damaged or error
     await RollBook(store).seal_again(ring, ring.current)
+    await Invitations(store).seal_again(ring, ring.current)
     await Choices(store).seal_again(ring, ring.current)
     await Deliveries(store).seal_again(ring, ring.current)
     await Invitations(store).seal_again(ring, ring.current)

@@ -81,6 +81,9 @@ class Mail(Section, frozen=True):
     show: bool = False
     """Whether mail that is written to a file is shown in the log too, one-time links and all. For a demo."""
     timeout: Annotated[float, Meta(gt=0, le=120)] = 20.0
+    """Seconds that the server has for each of its answers."""
+    per_minute: Annotated[int, Meta(ge=1, le=60_000)] = 120
+    """How many invitations are sent in a minute, by all processes of the web site together."""
 
 
 class Oidc(Section, frozen=True):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -14,6 +12,7 @@ from admin.access import Action, Scope, require
 from admin.rendering import render
 from admin.security import number_of
 from admin.visitor import visitor_of
+from loader.csvfile import csv_file
 
 routes = web.RouteTableDef()
 
@@ -46,15 +45,13 @@ async def show(request: web.Request) -> web.Response:
 async def download(request: web.Request) -> web.Response:
     asked = {name: request.query.get(name, "").strip()[:160] for name in _FILTERS}
     _, entries = await request.app[keys.DESK].audit(**_conditions(request, asked), limit=_DOWNLOADED)
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(["at", "user", "company", "address", "action", "target", "detail"])
+    rows = [["at", "user", "company", "address", "action", "target", "detail"]]
     for entry in entries:
         at = datetime.fromtimestamp(entry.at, UTC).isoformat(timespec="seconds")
-        cells = [at, entry.user_id, entry.company_id or "", entry.address, entry.action, entry.target, entry.detail]
-        writer.writerow([f"'{cell}" if cell.startswith(("=", "+", "-", "@")) else cell for cell in cells])
+        company = entry.company_id or ""
+        rows.append([at, entry.user_id, company, entry.address, entry.action, entry.target, entry.detail])
     return web.Response(
-        body=out.getvalue().encode("utf-8-sig"),
+        body=csv_file(rows),
         content_type="text/csv",
         headers={"Content-Disposition": 'attachment; filename="audit.csv"', "Cache-Control": "no-store"},
     )

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from admin import keys
 from admin.access import Action, company_for
+from admin.pages.conferences import choose_rolls_by_mail
 from admin.pages.signin import send_link
 from admin.rendering import render
 from admin.security import form
@@ -59,7 +60,10 @@ async def show_new(request: web.Request) -> web.Response:
 
 @routes.get("/companies/{company}/{kind:user|authorization_code|organizer|conference}/{id}")
 async def show_one(request: web.Request) -> web.Response:
-    return await _form_page(request, await _known(request), is_new=False)
+    known = await _known(request)
+    if request.match_info["kind"] == "organizer":
+        known["send_roll"] = await request.app[keys.ROLL_MAIL].choice(known["id"])
+    return await _form_page(request, known, is_new=False)
 
 
 @routes.post("/companies/{company}/{kind:user|authorization_code|organizer|conference}")
@@ -99,6 +103,8 @@ async def _put(request: web.Request, *, is_new: bool) -> web.Response:
     if problems:
         return await _form_page(request, typed, is_new=is_new, problems=problems, status=422)
     await desk.record(visitor.did(f"{kind}_{'added' if is_new else 'changed'}", row[key]))
+    if kind == "organizer":
+        await choose_rolls_by_mail(request, visitor, row[key], on="send_roll" in typed)
     if kind == "user" and is_new:
         user = await request.app[keys.PEOPLE].user(row["id"])
         if user is not None:

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
-from io import BytesIO
 from typing import Final
 
-from loader.errors import InvalidValue
 from loader.listfile import columns
 from loader.model import Entry
-
-MAX_SHEET_ENTRIES: Final = 1_048_575
-"""The rows of an Excel sheet, less the header."""
+from loader.xlsxfile import xlsx_file
 
 _LINE_END: Final = "\r\n"
-_FORMULA_STARTS: Final = ("=", "+", "-", "@")
 _COLUMN_WIDTHS: Final = (16, 18, 18, 24, 20, 30, 18, 18, 24)
 
 
@@ -41,28 +36,7 @@ def export_xlsx(entries: Iterable[Entry]) -> bytes:
 
     Raises InvalidValue if a sheet cannot hold so many entries.
     """
-    import xlsxwriter  # type: ignore[import-untyped]  # noqa: PLC0415 - slow to import, and seldom needed
-
-    # Not constant_memory: it would write the PINs to a temporary file, unencrypted.
-    output = BytesIO()
-    workbook = xlsxwriter.Workbook(output, {"in_memory": True})
-    sheet = workbook.add_worksheet("PIN list")
-    title = workbook.add_format({"bold": True, "num_format": "@"})
-    text = workbook.add_format({"num_format": "@"})
-    formula_like = workbook.add_format({"num_format": "@", "quote_prefix": True})
-    for column, (name, width) in enumerate(zip(columns.TITLES, _COLUMN_WIDTHS, strict=True)):
-        sheet.set_column(column, column, width, text)
-        sheet.write_string(0, column, name, title)
-    sheet.freeze_panes(1, 0)
-    sheet.ignore_errors({"number_stored_as_text": "A1:I1048576"})
-    for row, entry in enumerate(entries, 1):
-        if row > MAX_SHEET_ENTRIES:
-            raise InvalidValue(f"an Excel sheet holds at most {MAX_SHEET_ENTRIES:,} entries: download the CSV instead")
-        for column, value in enumerate(_fields(entry)):
-            if value:
-                sheet.write_string(row, column, value, formula_like if value.startswith(_FORMULA_STARTS) else text)
-    workbook.close()
-    return output.getvalue()
+    return xlsx_file("PIN list", columns.TITLES, _COLUMN_WIDTHS, map(_fields, entries))
 
 
 def _fields(entry: Entry) -> Iterator[str]:

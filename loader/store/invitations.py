@@ -18,11 +18,10 @@ from loader.errors import NotFound
 from loader.keyring import Keyring
 from loader.model import Level, Owner
 from loader.store import tables as t
-from loader.store.sealed import key_in_use
+from loader.store.choices import Choices, DialIn
+from loader.store.sealed import AT_ONCE, key_in_use, opened
 from loader.store.store import Store
 
-_AT_ONCE: Final = 500
-"""Invitations in one transaction: each is a write that others wait for."""
 IDLE: Final = 5.0
 """Seconds until the next look where nothing waits: another process may have queued something, and stopped."""
 INTERRUPTED: Final = "interrupted"
@@ -56,7 +55,7 @@ class Date(msgspec.Struct, frozen=True):
 
 
 class Held(msgspec.Struct, frozen=True):
-    """All that an invitation says of a conference, as it is in force. ``dial_in`` is the company's text."""
+    """All that an invitation says of a conference, as it is in force."""
 
     id: str
     title: str
@@ -67,7 +66,7 @@ class Held(msgspec.Struct, frozen=True):
     organizer_email: str
     company_id: str
     authorization_code: str
-    dial_in: str
+    dial_in: tuple[DialIn, ...]
     date: Date | None
 
     @property
@@ -119,7 +118,7 @@ class Invitations:
 
     async def held(self, conference_id: str) -> Held | None:
         """What an invitation says of a conference."""
-        conference, organizer, date, choice = t.conference.c, t.organizer.c, t.conference_date.c, t.company_choice.c
+        conference, organizer, date = t.conference.c, t.organizer.c, t.conference_date.c
         query = (
             select(
                 conference.id,
@@ -131,7 +130,6 @@ class Invitations:
                 organizer.email.label("organizer_email"),
                 organizer.company_id,
                 organizer.authorization_code,
-                func.coalesce(choice.dial_in, "").label("dial_in"),
                 date.starts_at,
                 date.minutes,
                 date.time_zone,
@@ -139,13 +137,13 @@ class Invitations:
             )
             .join_from(t.conference, t.organizer)
             .outerjoin(t.conference_date, date.conference_id == conference.id)
-            .outerjoin(t.company_choice, choice.company_id == organizer.company_id)
             .where(conference.id == conference_id)
         )
         for row in await self._store.all(query):
             values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's own way
             when = [values.pop(name) for name in Date.__struct_fields__]
-            return Held(**values, date=None if when[0] is None else Date(*when))
+            choice = await Choices(self._store).of(row.company_id)
+            return Held(**values, dial_in=choice.dial_in, date=None if when[0] is None else Date(*when))
         return None
 
     async def dates(self, conference_ids: Collection[str]) -> dict[str, Date]:
@@ -153,8 +151,8 @@ class Invitations:
         date = t.conference_date.c
         found = {}
         wanted = list(conference_ids)
-        for at in range(0, len(wanted), _AT_ONCE):
-            query = select(t.conference_date).where(date.conference_id.in_(wanted[at : at + _AT_ONCE]))
+        for at in range(0, len(wanted), AT_ONCE):
+            query = select(t.conference_date).where(date.conference_id.in_(wanted[at : at + AT_ONCE]))
             for row in await self._store.all(query):
                 found[row.conference_id] = Date(row.starts_at, row.minutes, row.time_zone, row.changed_at)
         return found
@@ -345,7 +343,7 @@ class Invitations:
         invitation = t.invitation.c
         while True:
             async with self._store.transaction() as connection:
-                query = select(t.invitation).where(invitation.key_id != key_id).limit(_AT_ONCE)
+                query = select(t.invitation).where(invitation.key_id != key_id).limit(AT_ONCE)
                 rows = (await connection.execute(query)).all()
                 if not rows:
                     return
@@ -424,9 +422,7 @@ def _seal(ring: Keyring, conference_id: str, owner: Owner, guest: Guest, key_id:
 
 def opened_guest(keyring: Keyring, row: Any) -> Guest:
     """Who is invited, of a row of `invitation`. Raises KeyFileError, BlockError."""
-    purpose = _purpose(row.conference_id, _owner(row))
-    opened = keyring.holding(row.key_id).open_secret(purpose, row.sealed, key_id=row.key_id)
-    return msgspec.msgpack.decode(opened, type=Guest)
+    return msgspec.msgpack.decode(opened(keyring, _purpose(row.conference_id, _owner(row)), row), type=Guest)
 
 
 def _invitation(keyring: Keyring, row: Any) -> Invitation:

@@ -82,6 +82,11 @@ class People:
             if updated.rowcount == 0:
                 await connection.execute(insert(t.web_session).values(**values))
 
+    async def seen(self, id_hash: bytes, at: float) -> None:
+        """Note that somebody is still there. One whose session is over stays signed out."""
+        async with self._store.transaction() as connection:
+            await connection.execute(update(t.web_session).where(t.web_session.c.id_hash == id_hash).values(seen_at=at))
+
     async def end_session(self, id_hash: bytes) -> None:
         async with self._store.transaction() as connection:
             await connection.execute(delete(t.web_session).where(t.web_session.c.id_hash == id_hash))

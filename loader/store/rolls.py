@@ -115,13 +115,15 @@ class RollBook:
         conference_id: str | None = None,
         since: float | None = None,
         until: float | None = None,
+        ended_since: float | None = None,
         is_on: bool | None = None,
         limit: int = 50,
         offset: int = 0,
     ) -> tuple[int, list[Occurrence]]:
         """How many there are of a company, and some of them, the newest first. What is not given is not looked at.
 
-        `since` and `until` (without it) are about the start. `is_on` asks for those that are not over, or that are.
+        `since` and `until` (without it) are about the start. `is_on` asks for those that are not over, or that are;
+        `ended_since` for those that ended then or later.
         """
         known = t.occurrence.c
         wanted: list[ColumnElement[bool]] = [known.company_id == company_id]
@@ -133,6 +135,8 @@ class RollBook:
             wanted.append(known.started_at >= since)
         if until is not None:
             wanted.append(known.started_at < until)
+        if ended_since is not None:
+            wanted.append(known.ended_at >= ended_since)
         if is_on is not None:
             wanted.append(known.ended_at.is_(None) if is_on else known.ended_at.is_not(None))
         where = and_(*wanted)
@@ -151,7 +155,12 @@ class RollBook:
         query = (
             select(t.call).where(t.call.c.occurrence_id == occurrence_id).order_by(t.call.c.admitted_at, t.call.c.id)
         )
-        return [_call(keyring, row) for row in await self._store.all(query)]
+        found = []
+        for row in await self._store.all(query):
+            # A key that has come since the file was read is read once for all calls under it.
+            keyring = keyring.holding(row.key_id)
+            found.append(_call(keyring, row))
+        return found
 
     # What is done to all of them
 

@@ -363,7 +363,7 @@ invitation = Table(
     Column("key_id", String(16), nullable=False, index=True),
     Column("sealed", LargeBinary, nullable=False),
     Index("ix_invitation_conference", "conference_id", "queued_at"),
-    Index("ix_invitation_waiting", "sent_at", "failed"),
+    Index("ix_invitation_waiting", "sent_at", "failed", "next_at"),
 )
 
 # What a company is to be told of, and for some days what became of it. A row waits while it has a `next_at`; what it

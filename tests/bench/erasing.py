@@ -94,7 +94,18 @@ async def _hold(workplace: Workplace, calls: int, somebody: object) -> None:
         for number in range(0, calls, _CALLS_EACH):
             begun = at + number
             events: list[Event] = [
-                Admitted(begun, f"v{one}", "http", "bench-old", str(one), "+15550100", "C-1", "organizer:alicia", "004127", who)
+                Admitted(
+                    begun,
+                    f"v{one}",
+                    "http",
+                    "bench-old",
+                    str(one),
+                    "+15550100",
+                    "C-1",
+                    "organizer:alicia",
+                    "004127",
+                    who,
+                )
                 for one in range(number, number + _CALLS_EACH)
             ]
             events += [Left(begun + 1, "bench-old", str(one)) for one in range(number, number + _CALLS_EACH)]

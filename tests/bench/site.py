@@ -6,6 +6,8 @@ import asyncio
 import io
 import re
 import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -35,8 +37,10 @@ def run(*, entries: int = 8_000, rounds: int = 5) -> list[Figure]:
         return asyncio.run(_run(Workplace(Path(folder)), entries, rounds))
 
 
-async def _run(workplace: Workplace, entries: int, rounds: int) -> list[Figure]:
-    workplace.add_user()
+@asynccontextmanager
+async def signed_in(workplace: Workplace, *, role: str = "organizer") -> AsyncGenerator[Visitor]:
+    """The site over this database, and the organizer, who has signed in."""
+    workplace.add_user(role)
     settings = Settings(admin=Admin(second_factor=False), mail=Mail(outbox=str(workplace.folder / "outbox")))
     keyring = Keyring.load(workplace.folder / "rollcall.key")
     async with open_store(f"sqlite:///{workplace.database}") as store:
@@ -47,15 +51,20 @@ async def _run(workplace: Workplace, entries: int, rounds: int) -> list[Figure]:
         await Signing(store, people_, keyring).set_password(user, _PASSWORD)
         client: TestClient[Any, Any]
         async with TestServer(make_app(settings, store, keyring)) as server, TestClient(server) as client:
-            visitor = _Visitor(client)
+            visitor = Visitor(client)
             await visitor.sign_in()
-            uploads = [await visitor.upload(export_csv(people(entries, seed=seed))) for seed in range(rounds)]
-            pages = {
-                "a page of 50 rows": _LIST,
-                "the last page": f"{_LIST}?page={entries // 50}",
-                "sorted by last name": f"{_LIST}?sort=last_name",
-            }
-            looks = {name: [await visitor.timed(path) for _ in range(20)] for name, path in pages.items()}
+            yield visitor
+
+
+async def _run(workplace: Workplace, entries: int, rounds: int) -> list[Figure]:
+    async with signed_in(workplace) as visitor:
+        uploads = [await visitor.upload(export_csv(people(entries, seed=seed))) for seed in range(rounds)]
+        pages = {
+            "a page of 50 rows": _LIST,
+            "the last page": f"{_LIST}?page={entries // 50}",
+            "sorted by last name": f"{_LIST}?sort=last_name",
+        }
+        looks = {name: [await visitor.timed(path) for _ in range(20)] for name, path in pages.items()}
     return [
         Figure(f"{entries:,} people from choosing the file to the confirmation", median(uploads), "s", goal=2.0),
         *(
@@ -65,7 +74,9 @@ async def _run(workplace: Workplace, entries: int, rounds: int) -> list[Figure]:
     ]
 
 
-class _Visitor:
+class Visitor:
+    """The organizer's browser."""
+
     def __init__(self, client: TestClient[Any, Any]) -> None:
         self._client = client
         self._csrf = ""
@@ -97,6 +108,7 @@ class _Visitor:
         return took
 
     async def timed(self, path: str) -> float:
+        """Seconds until a page is there. Raises RuntimeError if it is another than was asked for."""
         begun = perf_counter()
         response = await self._client.get(path)
         await response.text()

@@ -56,9 +56,9 @@ class Workplace:
         self.rollcall("directory", "apply", str(directory))
         self.token = self.rollcall("switch", "add", "bench").split()[-1]
 
-    def add_user(self) -> None:
+    def add_user(self, role: str = "organizer") -> None:
         """The organizer may sign in on the web."""
-        user = {"id": "ann", "name": "Ann", "email": "ann@example.com", "role": "organizer", "organizer": "ann"}
+        user = {"id": "ann", "name": "Ann", "email": "ann@example.com", "role": role, "organizer": "ann"}
         directory = self.folder / "user.json"
         directory.write_text(json.dumps({"company": [{"id": "bench", "name": "Bench", "user": [user]}]}))
         self.rollcall("directory", "apply", str(directory))

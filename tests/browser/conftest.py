@@ -43,6 +43,7 @@ class Site:
             ROLLCALL_ADMIN__OPS_PORT=str(free_port()),
             ROLLCALL_ADMIN__SECOND_FACTOR="false",
             ROLLCALL_MAIL__OUTBOX=str(folder / "outbox"),
+            ROLLCALL_ROLL__QUIET="1",
         )
         self.outbox = folder / "outbox"
         self.address = f"http://127.0.0.1:{port}"

@@ -59,6 +59,55 @@ class _Camera:
         page.wait_for_selector("h1")
 
 
+def _call_in(site: Site, page: Page) -> None:
+    """Alicia's weekly call: one that is over, and one that is on."""
+
+    def admit(call_id: str, pin: str, *events: str) -> None:
+        site.daemon.admits(site.token, call_id, pin, caller=f"+1555010{len(call_id)}")
+        for event in events:
+            site.daemon.tell(site.token, call_id, event)
+
+    for call_id, pin in (("a", "004127"), ("ab", "271828"), ("abc", "314159")):
+        admit(call_id, pin, "joined")
+    page.wait_for_timeout(2000)
+    for call_id in ("a", "ab", "abc"):
+        site.daemon.tell(site.token, call_id, "left")
+    page.goto("/rolls")
+    while not page.locator("section:last-of-type tbody tr").count():
+        page.wait_for_timeout(500)
+        page.reload()
+    for call_id, pin in (("b", "004127"), ("bc", "271828"), ("bcd", "602214"), ("bcde", "271828")):
+        admit(call_id, pin, "joined")
+    admit("bcdef", "314159", "joined", "left")
+    for pin in ("000000", "000001"):
+        site.daemon.accepts(site.token, pin)
+    page.wait_for_timeout(1000)
+
+
+def _shoot_rolls(camera: _Camera, site: Site) -> None:
+    page = camera.visitor("alicia", **_DESKTOP)
+    _call_in(site, page)
+    camera.shoot(page, "rolls", "/rolls")
+    over, live = (
+        page.locator(f"section:{which}-of-type tbody a").first.get_attribute("href") for which in ("last", "first")
+    )
+    camera.shoot(page, "roll-over", over)
+    page.goto(str(live))
+    page.wait_for_selector("[data-state=on]:visible")
+    camera.shoot(page, "roll-live")
+    for name, user, look in (
+        ("roll-live-phone", "alicia", _PHONE),
+        ("roll-live-dark", "alicia", _DESKTOP | {"color_scheme": "dark"}),
+        ("roll-live-japanese", "kenji", _DESKTOP),
+        ("rolls-german", "sabine", _DESKTOP),
+    ):
+        page = camera.visitor(user, **look)
+        page.goto("/rolls" if name == "rolls-german" else str(live))
+        if name != "rolls-german":
+            page.wait_for_selector("[data-state=on]:visible")
+        camera.shoot(page, name)
+
+
 def _shoot_all(camera: _Camera) -> None:
     camera.shoot(camera.visitor(None, **_DESKTOP), "signin")
     page = camera.visitor("alicia", **_DESKTOP)
@@ -105,7 +154,9 @@ def main() -> None:
         try:
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
-                _shoot_all(_Camera(browser, site, Path(folder)))
+                camera = _Camera(browser, site, Path(folder))
+                _shoot_all(camera)
+                _shoot_rolls(camera, site)
                 browser.close()
         finally:
             site.stop()

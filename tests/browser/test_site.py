@@ -258,3 +258,37 @@ def test_pin_entry_is_switched_off_and_on_again(opened: Open, site: Site) -> Non
         assert time.monotonic() < deadline
     page.locator("tr", has_text="C-1001").locator(".switch").click()
     expect(page.locator("tr", has_text="C-1001").locator(".switch")).to_have_attribute("aria-checked", "true")
+
+
+def test_people_are_invited_from_the_preview_to_what_became_of_it(opened: Open, site: Site) -> None:
+    """The date first; then the page follows by itself until all are sent. It works without a script, too."""
+    page = opened("alicia")
+    page.goto("/conferences/C-1002/date")
+    require_accessible(page, "date")
+    page.fill("#date", "2099-05-04")
+    page.fill("#time", "14:30")
+    page.fill("#time_zone", "Europe/Paris")
+    page.click("main button.main")
+    expect(page.locator(".notice")).to_have_text("The date is saved.")
+    page.goto("/conferences/C-1002/invite")
+    require_accessible(page, "invite")
+    expect(page.locator(".mail-text")).to_contain_text("Monday, May 4, 2099")
+    page.click("form.confirm button.main")
+    expect(page.locator("h1")).to_have_text("Who was invited")
+    expect(page.locator("progress")).to_have_count(0, timeout=20_000)
+    expect(page.locator("tbody tr").first).to_contain_text("Sent")
+    require_accessible(page, "invitations")
+    bare = opened("alicia", javascript=False)
+    bare.goto("/conferences/C-1002/invitations")
+    bare.locator("tbody tr button.link").first.click()
+    expect(bare.locator(".notice").first).to_have_text("1 invitation is on its way.")
+    assert any(b"invitation.ics" in file.read_bytes() for file in site.outbox.glob("*.eml"))
+
+
+def test_rolls_by_mail_are_switched_on_and_off(opened: Open) -> None:
+    page = opened("alicia")
+    page.goto("/conferences")
+    for on in ("true", "false"):
+        page.get_by_role("switch", name="Rolls by mail").click()
+        expect(page.get_by_role("switch", name="Rolls by mail")).to_have_attribute("aria-checked", on)
+    require_accessible(page, "conferences")

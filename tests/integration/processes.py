@@ -172,6 +172,16 @@ class Daemon:
     def accepts(self, token: str, pin: str) -> bool:
         return bool(self.ask(token, pin).json.get("result") == "accepted")
 
+    def admits(self, token: str, call_id: str, pin: str, passcode: str = "7784321", caller: str = "+15550100") -> bool:
+        """Whether a caller is let in, as a switch asks that has an ID for each call."""
+        body = json.dumps({"passcode": passcode, "pin": pin, "call_id": call_id, "caller": caller})
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        return bool(self.request("POST", "/v1/verify", body, headers).json.get("result") == "accepted")
+
+    def tell(self, token: str, call_id: str, event: str) -> int:
+        """Tell that the caller has `joined` or `left`; the status of the answer."""
+        return self.request("POST", f"/v1/calls/{call_id}/{event}", b"", {"Authorization": f"Bearer {token}"}).status
+
     def send(self, request: bytes, *, ops: bool = False) -> bytes:
         """All that is answered to these bytes, until the connection is closed."""
         with socket.create_connection(("127.0.0.1", self.ops_port if ops else self.port), timeout=10) as connection:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import sqlite3
@@ -57,13 +56,11 @@ def rolls(installation: Installation) -> Rolls:
 
 def verify(daemon: Daemon, token: str, call_id: str, pin: str = "004127") -> bool:
     """Whether the caller was answered that he is accepted."""
-    body = json.dumps({"passcode": "7784321", "pin": pin, "call_id": call_id, "caller": "+15550100"})
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    return bool(daemon.request("POST", "/v1/verify", body, headers).json.get("result") == "accepted")
+    return daemon.admits(token, call_id, pin)
 
 
 def tell(daemon: Daemon, token: str, call_id: str, event: str) -> int:
-    return daemon.request("POST", f"/v1/calls/{call_id}/{event}", b"", {"Authorization": f"Bearer {token}"}).status
+    return daemon.tell(token, call_id, event)
 
 
 def keepers(daemon: Daemon) -> list[int]:

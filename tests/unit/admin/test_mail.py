@@ -12,6 +12,8 @@ import structlog
 from aiosmtpd.controller import Controller
 
 from admin.mail import Mailer
+from admin.metrics import Metrics
+from admin.post import Post
 from loader.errors import SettingsError
 from loader.sections import Mail
 
@@ -42,7 +44,8 @@ def inbox() -> Iterator[tuple[Inbox, int]]:
     controller.stop()
 
 
-async def running(mailer: Mailer) -> AsyncIterator[Mailer]:
+async def running(settings: Mail) -> AsyncIterator[Mailer]:
+    mailer = Mailer(Post(settings), Metrics("0"), show=settings.show)
     task = asyncio.create_task(mailer.run())
     yield mailer
     task.cancel()
@@ -52,7 +55,7 @@ async def running(mailer: Mailer) -> AsyncIterator[Mailer]:
 
 async def test_a_mail_arrives_with_its_letters(inbox: tuple[Inbox, int]) -> None:
     taken, port = inbox
-    async for mailer in running(Mailer(Mail(host="127.0.0.1", port=port, tls="none"))):
+    async for mailer in running(Mail(host="127.0.0.1", port=port, tls="none")):
         mailer.send("zoe@example.com", "新しいパスワード", "Zoë, 名簿\n")
         async with asyncio.timeout(10):
             await mailer.drained()
@@ -75,7 +78,7 @@ async def test_a_server_that_refuses_for_now_is_asked_again(
 
     monkeypatch.setattr("admin.mail.asyncio.sleep", sleep)
     with structlog.testing.capture_logs() as logged:
-        async for mailer in running(Mailer(Mail(host="127.0.0.1", port=port, tls="none"))):
+        async for mailer in running(Mail(host="127.0.0.1", port=port, tls="none")):
             mailer.send("zoe@example.com", "x", "y")
             async with asyncio.timeout(10):
                 await mailer.drained()
@@ -88,7 +91,7 @@ async def test_a_server_that_refuses_for_now_is_asked_again(
 async def test_without_a_server_mail_is_written_to_files_that_nobody_else_reads(tmp_path: Path, show: bool) -> None:
     """And shown in the log where that is wished, as in the demo."""
     with structlog.testing.capture_logs() as logged:
-        async for mailer in running(Mailer(Mail(outbox=str(tmp_path / "outbox"), show=show))):
+        async for mailer in running(Mail(outbox=str(tmp_path / "outbox"), show=show)):
             mailer.send("zoe@example.com", "x", "a link")
             await mailer.drained()
     assert (logged[0].get("text") == "a link\n") == show
@@ -98,4 +101,4 @@ async def test_without_a_server_mail_is_written_to_files_that_nobody_else_reads(
 
 def test_a_password_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be read"):
-        Mailer(Mail(host="x", password_file=str(tmp_path / "none")))
+        Post(Mail(host="x", password_file=str(tmp_path / "none")))

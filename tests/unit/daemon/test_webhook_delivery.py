@@ -172,7 +172,9 @@ async def keeper(company: Company) -> AsyncIterator[NewKeeper]:
 
 
 def admitted(at: float, call_id: str = "1", *, source: str = "pbx-1") -> Admitted:
-    return Admitted(T + at, f"v-{call_id}-{at:g}", "http", source, call_id, CALLER, "C-1001", "organizer:alicia", PIN, MIKE)
+    return Admitted(
+        T + at, f"v-{call_id}-{at:g}", "http", source, call_id, CALLER, "C-1001", "organizer:alicia", PIN, MIKE
+    )
 
 
 def joined(at: float, call_id: str = "1") -> Joined:

@@ -50,7 +50,18 @@ class Kept:
                 await self.put(owner, entries)
         await self.happens(
             *(
-                Admitted(T + number, f"v{number}", "http", "pbx", str(number), None, "C-1001", "organizer:alicia", "004127", who)
+                Admitted(
+                    T + number,
+                    f"v{number}",
+                    "http",
+                    "pbx",
+                    str(number),
+                    None,
+                    "C-1001",
+                    "organizer:alicia",
+                    "004127",
+                    who,
+                )
                 for number, who in enumerate(map(participant, (MIKE, JANE, MIKE)))
             )
         )
@@ -204,7 +215,9 @@ async def test_a_number_is_forgotten_wherever_it_called_from(kept: Kept) -> None
     """Also where no PIN was asked for, and where the PIN was somebody else's."""
     await kept.happens(
         Admitted(T + 9, "v9", "http", "pbx", "9", "+15550100", "C-1001"),
-        Admitted(T + 9, "v10", "http", "pbx", "10", "+15550100", "C-1001", "organizer:alicia", "004127", participant(JANE)),
+        Admitted(
+            T + 9, "v10", "http", "pbx", "10", "+15550100", "C-1001", "organizer:alicia", "004127", participant(JANE)
+        ),
     )
     assert (await kept.found(phone="+1 555 0100"))[0] == 4
     await kept.erase(phone="+1 555 0100")

@@ -119,7 +119,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_invitation")),
     )
     op.create_index("ix_invitation_conference", "invitation", ["conference_id", "queued_at"], unique=False)
-    op.create_index("ix_invitation_waiting", "invitation", ["sent_at", "failed"], unique=False)
+    op.create_index("ix_invitation_waiting", "invitation", ["sent_at", "failed", "next_at"], unique=False)
     op.create_index(op.f("ix_invitation_claimed_at"), "invitation", ["claimed_at"], unique=False)
     op.create_index(op.f("ix_invitation_key_id"), "invitation", ["key_id"], unique=False)
     op.create_table(

@@ -29,7 +29,9 @@ def met(installed: Path, run: Run, folder: Path) -> Path:
     async def call() -> None:
         async with open_store(f"sqlite:///{installed}/var/rollcall.db") as store:
             keyring = Keyring.load(installed / "var" / "rollcall.key")
-            events = [Admitted(1_700_000_000.0, "v", "http", "pbx", "1", None, "C-1001", "organizer:alicia", "004127", MIKE)]
+            events = [
+                Admitted(1_700_000_000.0, "v", "http", "pbx", "1", None, "C-1001", "organizer:alicia", "004127", MIKE)
+            ]
             await RollTaker(store, quiet=60.0).apply(keyring, events, "journal", BEGINNING, Progress(1, 1))
 
     asyncio.run(call())

@@ -7,7 +7,7 @@ import openpyxl
 import pytest
 
 from loader.errors import InvalidValue
-from loader.listfile import check, columns, export, export_csv, export_xlsx, template
+from loader.listfile import check, columns, export_csv, export_xlsx, template
 from loader.model import Entry, Pin
 
 ENTRIES = [
@@ -80,7 +80,7 @@ def test_an_empty_list_can_be_exported() -> None:
 
 def test_more_entries_than_a_sheet_has_rows_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rather than left out without a word."""
-    monkeypatch.setattr(export, "MAX_SHEET_ENTRIES", 2)
+    monkeypatch.setattr("loader.xlsxfile.MAX_SHEET_ENTRIES", 2)
     export_xlsx(ENTRIES[:2])
     with pytest.raises(InvalidValue, match="at most 2 entries"):
         export_xlsx(ENTRIES)
