@@ -49,7 +49,8 @@ def test_the_demo_as_a_new_user_meets_it(folder: Path, start: Callable[[], Demo]
         assert time.monotonic() < done + IN_FORCE_WITHIN
     assert answer["reason"] == "unknown_pin"
 
-    assert len(processes_in(folder)) == 3
+    # The demo, both services, and the keeper of rolls.
+    assert len(processes_in(folder)) == 4
     assert demo.end(signal.SIGINT) == 0
     assert processes_in(folder) == []
     assert "Traceback" not in demo.output

@@ -63,7 +63,7 @@ def test_a_dialogue_under_way_is_closed_when_the_daemon_stops(start: Start) -> N
 
 def test_wrong_settings_of_the_door_are_told(start: Start) -> None:
     daemon = start(ROLLCALL_DOORS__FASTAGI__ENABLED="true", ROLLCALL_DOORS__FASTAGI__ALLOW="10.0.0.0/33")
-    assert daemon.process.wait(10) == 1
+    assert daemon.process.wait(10) == 2
     (line,) = daemon.events[-1:]
     assert line["event"] == "cannot_run"
     assert line["problem"].startswith("doors.fastagi.allow: ")

@@ -294,7 +294,8 @@ def test_no_secret_is_told_whatever_is_keyed_and_whatever_fails(
     log = daemon.log.encode()
     told = b"".join(answers)
     lists = {Path(file) for file in installation.folder.glob("*.csv")}
-    kept = b"".join(file.read_bytes() for file in set(installation.folder.iterdir()) - lists - {installation.key})
+    files = {file for file in installation.folder.rglob("*") if file.is_file()}
+    kept = b"".join(file.read_bytes() for file in files - lists - {installation.key})
     keys = [base64.b64decode(one.split()[1]) for one in installation.key.read_text().splitlines()]
     assert len(secrets.places) > 60
     for where, text in {"what the tool said": said, "the log": log, "the answers": told, "what is kept": kept}.items():
