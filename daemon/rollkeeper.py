@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import time
 from collections.abc import AsyncGenerator, Coroutine
@@ -182,6 +183,9 @@ def main() -> None:
         line += some
     settings = msgspec.json.decode(line, type=Settings)
     configure_logs(settings.logs.format, settings.logs.level)
+    # Who stops a service may signal all its processes: this one has to take what the daemon still answers.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     with suppress(OSError):
         os.nice(5)
     uvloop.run(keep(settings, Path(sys.argv[1])))

@@ -74,29 +74,40 @@ class RollKeeping:
 
     async def _run(self) -> None:
         while True:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "daemon.rollkeeper", str(self._journal.folder), stdin=PIPE, stdout=PIPE
-            )
-            news, told = process.stdin, process.stdout
-            if news is None or told is None:  # pragma: no cover - as both are pipes
-                raise RuntimeError("the keeper has no pipes")
             try:
-                news.write(msgspec.json.encode(self._settings()) + b"\n")
-                self._news = news
-                async for line in told:
-                    self._hear(msgspec.json.decode(line, type=Told))
-            finally:
-                self._news = None
-                news.close()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_LAST):
-                        await process.wait()
-                if process.returncode is None:
-                    process.kill()
-                    await process.wait()
-            self.problem = f"the keeper has ended with {process.returncode}"
-            log.error("rolls_not_kept", problem=self.problem)
+                problem = f"the keeper has ended with {await self._keep()}"
+            except OSError as error:
+                problem = f"the keeper cannot be started: {error.strerror or error}"
+            except ValueError:
+                problem = "the keeper is not understood"
+            if problem != self.problem:
+                self.problem = problem
+                log.error("rolls_not_kept", problem=problem)
             await asyncio.sleep(_AGAIN)
+
+    async def _keep(self) -> int | None:
+        """Start a keeper and hear it to its end; what it ended with. Raises OSError, ValueError."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "daemon.rollkeeper", str(self._journal.folder), stdin=PIPE, stdout=PIPE
+        )
+        news, told = process.stdin, process.stdout
+        if news is None or told is None:  # pragma: no cover - as both are pipes
+            raise RuntimeError("the keeper has no pipes")
+        try:
+            news.write(msgspec.json.encode(self._settings()) + b"\n")
+            self._news = news
+            async for line in told:
+                self._hear(msgspec.json.decode(line, type=Told))
+        finally:
+            self._news = None
+            news.close()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LAST):
+                    await process.wait()
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        return process.returncode
 
     def _hear(self, told: Told) -> None:
         for result, count in told.webhooks.items():

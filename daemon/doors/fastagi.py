@@ -215,7 +215,8 @@ class _Connection(asyncio.Protocol):
             if following is not None:
                 self._send(following)
         except StopIteration:
-            self.close()
+            # Asterisk takes the end for the answer: what was told must be kept by then.
+            self._door.when_kept(self.close)
         except NotAgi:
             self.close("garbage")
         except HungUp:

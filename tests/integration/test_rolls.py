@@ -182,6 +182,21 @@ def test_a_keeper_that_ends_is_started_again(start: Start, token: str, rolls: Ro
     assert daemon.has_logged("rolls_not_kept")
 
 
+def test_a_signal_to_all_processes_leaves_nothing_behind(start: Start, token: str, rolls: Rolls) -> None:
+    """As who stops a service may send it to the keeper too, and Ctrl-C does."""
+    daemon = start().wait_until_ready()
+    (keeper,) = keepers(daemon)
+    assert verify(daemon, token, "1.0")
+    wait_until(lambda: rolls.call_ids() == {"1.0": 1})
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(keeper, number)
+    for call in range(1, 50):
+        assert verify(daemon, token, f"1.{call}")
+    assert daemon.stop() == 0
+    assert len(rolls.call_ids()) == 50
+    assert not daemon.has_logged("rolls_not_kept")
+
+
 def test_callers_are_let_in_while_the_database_is_locked(
     start: Start, token: str, rolls: Rolls, installation: Installation
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -73,6 +74,24 @@ async def test_asterisk_is_told_nothing_before(surroundings: Surroundings, roll:
         roll.release()
         async with asyncio.timeout(10):
             assert b"accepted" in await reader.readline()
+        writer.close()
+
+
+@pytest.mark.parametrize("event", ["joined", "left"])
+async def test_asterisk_goes_on_only_when_it_is_kept_that_a_caller_has_come_or_gone(
+    surroundings: Surroundings, roll: SlowRoll, event: str
+) -> None:
+    async with fastagi.serving(msgspec.structs.replace(FastAgi(), port=0), surroundings) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(environment(event))
+        await told(roll, event, "fastagi")
+        assert await silent(reader)
+        assert roll.waits
+        roll.is_slow = False
+        roll.release()
+        async with asyncio.timeout(10):
+            with suppress(ConnectionError):
+                assert await reader.read() == b""
         writer.close()
 
 
