@@ -33,12 +33,12 @@ from daemon.reload import Follower
 from daemon.rereading import needing_restart
 from daemon.rollkeeping import RollKeeping
 from loader.errors import DatabaseUnavailable, KeyFileError, SettingsError
-from loader.keyring import Keyring
+from loader.keyring import FollowedKeys, Keyring
 from loader.logs import configure_logs
 from loader.service import listening
 from loader.settings import Settings
 from loader.store import open_store, sqlite_file
-from loader.store.rolls import BEGINNING, RollBook
+from loader.store.rolls import RollBook
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +58,7 @@ class Daemon:
         self._read_settings = read_settings
         self._version = version("rollcall")
         self._keyring = Keyring.load(Path(settings.key.file))
+        self._journal_keys = FollowedKeys(self._keyring)
         self._live = Live()
         self._health = Health(settings.daemon.stale_after)
         self._metrics = Metrics(self._version)
@@ -78,7 +79,7 @@ class Daemon:
         settings, refusals = self._settings.daemon, self._metrics.refusals
         journal = self._open_journal()
         roll = JournalledRoll(journal, self._is_known_call)
-        roll.remember(JournalReader(journal.folder, lambda: self._keyring).read(BEGINNING, MOST_WAITING)[0])
+        roll.remember(JournalReader(journal.folder, self._journal_keys).left_behind(MOST_WAITING))
         keeping = RollKeeping(journal, lambda: self._settings, self._metrics.webhooks)
         self._metrics.roll_backlog.set_function(keeping.backlog)
         self._metrics.roll_events_waiting.set_function(lambda: float(journal.waiting))
@@ -136,7 +137,7 @@ class Daemon:
         settings = self._started_with.roll
         return Journal(
             Path(settings.journal),
-            lambda: self._keyring,
+            lambda: self._journal_keys(),  # noqa: PLW0108 - SIGHUP may name another file
             synced=settings.durability == "disk",
             limit=settings.journal_limit,
             dropped=self._metrics.roll_events_dropped,
@@ -190,6 +191,7 @@ class Daemon:
         log.info("settings_read", need_restart=needing_restart(self._started_with, new))
         self._settings = new
         self._keyring = keyring
+        self._journal_keys = FollowedKeys(keyring)
         self._health.stale_after = new.daemon.stale_after
         if self._follower is not None:
             self._follower.interval = new.daemon.poll_interval

@@ -13,6 +13,7 @@ The journal is a queue on the way to the database, not an archive: a segment is 
 
 from __future__ import annotations
 
+import re
 import secrets
 import struct
 from collections.abc import Callable, Sequence
@@ -23,7 +24,7 @@ from typing import BinaryIO, Final
 import msgspec
 import structlog
 
-from loader.errors import BlockError
+from loader.errors import BlockError, KeyFileError
 from loader.files import write_atomically
 from loader.keyring import Keyring
 from loader.roll import Event
@@ -34,6 +35,8 @@ log = structlog.get_logger(__name__)
 _HEAD: Final = struct.Struct("<I12s")
 _MOST: Final = 1 << 30
 """Bytes of one record: more is no record."""
+
+_KEY_ID: Final = re.compile("[0-9a-f]{12}")
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(list[Event]).decode
@@ -101,6 +104,23 @@ class JournalReader:
                     log.warning("journal_cut_off", segment=number, offset=place.offset)
         return events, place
 
+    def left_behind(self, most: int) -> list[Event]:
+        """The newest events that are still there, about so many; what cannot be read is passed over."""
+        newest: list[list[Event]] = []
+        for number in reversed(segments(self._folder)):
+            events: list[Event] = []
+            place = Progress(number, 0)
+            # The keeper tells why something cannot be read; and it may have deleted what it has taken.
+            with suppress(OSError, KeyFileError), segment_file(self._folder, number).open("rb") as file:
+                while (some := self._next(file, place)) is not None:
+                    events += some
+                    place = Progress(number, file.tell())
+            newest.append(events)
+            most -= len(events)
+            if most <= 0:
+                break
+        return [event for events in reversed(newest) for event in events]
+
     def forget(self, before: Progress) -> None:
         """Delete the segments whose events are all taken."""
         for number in segments(self._folder):
@@ -118,6 +138,8 @@ class JournalReader:
         if len(sealed) < length:
             return None
         key_id = key.decode("ascii", "replace")
+        if _KEY_ID.fullmatch(key_id) is None:
+            return None  # as where a crash has left zeros
         try:
             ring = self._keyring().holding(key_id)
             return _decode(ring.open_secret(_purpose(self.id, place), sealed, key_id=key_id))

@@ -28,7 +28,7 @@ from daemon.erasing import erase_for_ever
 from daemon.journal_files import JournalReader
 from daemon.webhook_delivery import WebhookDelivery
 from loader.errors import DatabaseError, KeyFileError, StaleRevision
-from loader.keyring import Keyring
+from loader.keyring import FollowedKeys, Keyring
 from loader.logs import configure_logs
 from loader.settings import Settings
 from loader.store import open_store
@@ -109,10 +109,12 @@ async def keep(settings: Settings, folder: Path) -> None:
 
     os.set_blocking(0, False)
     loop.add_reader(0, heard)
-    told = None
+    told = keys = None
     while not over.is_set():
         try:
-            await _keep(settings, folder, news, over)
+            # The same keys in each try: a rotation meanwhile may have taken some from the file.
+            keys = keys or FollowedKeys(Keyring.load(Path(settings.key.file)))
+            await _keep(settings, folder, keys, news, over)
         except (DatabaseError, KeyFileError, OSError) as error:
             problem = str(error)
         except Exception as error:
@@ -129,11 +131,11 @@ async def keep(settings: Settings, folder: Path) -> None:
                 await over.wait()
 
 
-async def _keep(settings: Settings, folder: Path, news: asyncio.Event, over: asyncio.Event) -> None:
-    keyring = Keyring.load(Path(settings.key.file))
+async def _keep(settings: Settings, folder: Path, keys: FollowedKeys, news: asyncio.Event, over: asyncio.Event) -> None:
+    keyring = keys()
     async with open_store(settings.database.url) as store:
         taker = RollTaker(store, quiet=settings.roll.quiet)
-        reader = JournalReader(folder, lambda: keyring)
+        reader = JournalReader(folder, keys)
         keeper = RollKeeper(reader, taker, keyring, call_timeout=settings.roll.call_timeout)
         telling = WebhookDelivery(Deliveries(store), keyring, private=settings.roll.webhook_private)
         async with telling.running(), _beside(erase_for_ever(Keeping(store, settings.roll.keep_days))):

@@ -109,6 +109,10 @@ class Keyring:
         ring = self.holding(key_id)
         return Keyring(ring.path, {key_id: ring._keys[key_id], **ring._keys})  # noqa: SLF001
 
+    def beside(self, older: Keyring) -> Keyring:
+        """The keyring with the keys of an older one behind its own."""
+        return Keyring(self.path, {**self._keys, **{k: v for k, v in older._keys.items() if k not in self._keys}})
+
     def lacks(self, key_id: str) -> KeyFileError:
         """What to raise when the file does not have this key."""
         return KeyFileError(
@@ -182,6 +186,30 @@ class Keyring:
             write_atomically(self.path, "".join(lines).encode("ascii"), mode=0o600)
         except OSError as error:
             raise KeyFileError(self.path, f"cannot be written: {error.strerror}") from None
+
+
+class FollowedKeys:
+    """A keyring that follows its file: called, it gives the keys that the file has now, the newest first.
+
+    Keys that are gone from the file are kept behind them: something may still be on its way under one. A file that
+    cannot be read leaves all as it was.
+    """
+
+    def __init__(self, ring: Keyring) -> None:
+        self._ring = ring
+        self._read_as: object = None
+
+    def __call__(self) -> Keyring:
+        path = self._ring.path
+        try:
+            status = path.stat()
+            read_as = (status.st_ino, status.st_mtime_ns, status.st_size)
+            if read_as != self._read_as:
+                self._ring = Keyring.load(path).beside(self._ring)
+                self._read_as = read_as
+        except (OSError, KeyFileError):
+            pass
+        return self._ring
 
 
 def part_count(size: int) -> int:

@@ -197,6 +197,24 @@ def test_a_signal_to_all_processes_leaves_nothing_behind(start: Start, token: st
     assert not daemon.has_logged("rolls_not_kept")
 
 
+def test_a_rotation_of_the_key_stops_neither_rolls_nor_the_next_start(
+    start: Start, token: str, rolls: Rolls, installation: Installation
+) -> None:
+    daemon = start().wait_until_ready()
+    assert verify(daemon, token, "1.1")
+    wait_until(lambda: rolls.call_ids() == {"1.1": 1})
+    installation.rollcall("key", "rotate")
+    assert verify(daemon, token, "1.2")
+    wait_until(lambda: len(rolls.call_ids()) == 2)
+    os.kill(keepers(daemon)[0], signal.SIGKILL)
+    assert verify(daemon, token, "1.3")
+    wait_until(lambda: len(rolls.call_ids()) == 3)
+    assert daemon.stop() == 0
+    again = start().wait_until_ready()
+    assert tell(again, token, "1.3", "left") == 204
+    wait_until(lambda: rolls.read()[0][0].present == 2)
+
+
 def test_callers_are_let_in_while_the_database_is_locked(
     start: Start, token: str, rolls: Rolls, installation: Installation
 ) -> None:

@@ -13,9 +13,9 @@ import structlog
 
 from daemon import journal as journals
 from daemon.journal import Journal, JournalError
-from daemon.journal_files import JournalReader, segment_file, segments
+from daemon.journal_files import JournalReader, record, segment_file, segments
 from loader.errors import KeyFileError
-from loader.keyring import Keyring
+from loader.keyring import FollowedKeys, Keyring
 from loader.roll import Admitted, Event, Joined, Left, Refused
 from loader.store.rolls import BEGINNING, Progress
 
@@ -343,3 +343,56 @@ async def test_a_journal_is_full_when_the_database_has_taken_nothing_for_too_lon
         ]
         assert journal.waiting > 0
         JournalReader(journal.folder, lambda: keyring).forget(Progress(2, 0))
+
+
+async def test_a_rotation_of_the_key_hides_nothing_and_is_followed(folder: Path, keyring: Keyring) -> None:
+    """What was sealed before can be read by who had the key; what comes after, by who reads the file now."""
+    keys = FollowedKeys(keyring)
+    journal = Journal(folder, keys)
+    reader = JournalReader(journal.folder, FollowedKeys(keyring))
+    journal.append(left(0))
+    await journal.kept()
+    keyring.with_new_key().without(keyring.key_ids)
+    journal.append(left(1))
+    await journal.kept()
+    await journal.close()
+    assert reader.read(BEGINNING, 10)[0] == [left(0), left(1)]
+    rotated = Keyring.load(keyring.path)
+    assert rotated.key_ids.isdisjoint(keyring.key_ids)
+    first = reader.read(BEGINNING, 1)[1]
+    assert JournalReader(journal.folder, lambda: rotated).read(first, 10)[0] == [left(1)]
+
+
+async def test_a_key_file_that_cannot_be_read_changes_nothing(keyring: Keyring) -> None:
+    keys = FollowedKeys(keyring)
+    keyring.path.write_text("no keys")
+    assert keys().key_ids == keyring.key_ids
+    keyring.path.unlink()
+    assert keys().key_ids == keyring.key_ids
+
+
+async def test_what_was_left_behind_is_read_where_it_can_be(folder: Path, keyring: Keyring) -> None:
+    """The newest of it, whatever keys are gone and whatever the keeper deletes meanwhile."""
+    for number in range(4):
+        async with opened(folder, keyring) as journal:
+            journal.append(left(number))
+            await journal.kept()
+    own = folder / "0"
+    other = Keyring.create(folder.parent / "other.key")
+    journal_id = JournalReader(own, lambda: keyring).id
+    segment_file(own, 2).write_bytes(record([left(9)], other, journal_id, Progress(2, 0)))
+    reader = JournalReader(own, lambda: keyring)
+    assert reader.left_behind(100) == [left(0), left(2), left(3)]
+    assert reader.left_behind(2) == [left(2), left(3)]
+
+
+async def test_zeros_that_a_crash_has_left_are_no_record(folder: Path, keyring: Keyring) -> None:
+    async with opened(folder, keyring) as journal:
+        journal.append(left(0))
+        await journal.kept()
+    with segment_file(folder / "0", 1).open("ab") as file:
+        file.write(bytes(4096))
+    async with opened(folder, keyring) as journal:
+        journal.append(left(1))
+        await journal.kept()
+        assert read(journal, keyring) == [left(0), left(1)]
