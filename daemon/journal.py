@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 import structlog
 
-from daemon.journal_files import bytes_used, identity, record, segment_file, segments
+from daemon.journal_files import bytes_used, identity, keep_identity, record, segment_file, segments
 from loader.errors import RollcallError
 from loader.keyring import Keyring
 from loader.roll import Event
@@ -25,9 +25,15 @@ log = structlog.get_logger(__name__)
 
 _SEGMENT_SIZE: Final = 8 * 1024 * 1024
 """Bytes after which a segment is followed by the next."""
+_SEGMENTS: Final = 4
+"""How many segments there are at least before the journal is full: the last one is never deleted."""
+_TOGETHER: Final = 2000
+"""Events that are written together at most."""
 _MOST_DAEMONS: Final = 256
 _AGAIN: Final = 1.0
 """Seconds between two tries to write what could not be written."""
+_SOON: Final = 0.2
+"""Seconds after which what nobody waits for is written."""
 _SYNCED_WITHIN: Final = 0.05
 """Seconds after which what nobody waited for is on the disk too."""
 _PATIENCE: Final = 2.0
@@ -92,6 +98,8 @@ class Journal:
         """Have an event written with the next group; see :meth:`when_kept`."""
         if len(self._group) < MOST_WAITING:
             self._group.append(event)
+            # Somebody waits for it, as a rule; who has gone away meanwhile does not.
+            self._try_later()
         else:
             self._dropped(1)
 
@@ -115,11 +123,14 @@ class Journal:
         """Write what is left, and end the thread."""
         if self._retry is not None:
             self._retry.cancel()
-        if self._group and not self._is_writing:
-            self._write()
         with suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE):
-                while self._is_writing:  # noqa: ASYNC110 - once, for a moment
+                left = MOST_WAITING + 1
+                while self._is_writing or len(self._group) < left:
+                    if not self._is_writing:
+                        left = len(self._group)
+                        if left:
+                            self._write()
                     await asyncio.sleep(0.001)
         for timer in (self._retry, self._patience, self._sync):
             if timer is not None:
@@ -130,8 +141,9 @@ class Journal:
         os.close(self._lock)
 
     def _write(self) -> None:
-        group, self._group = self._group, []
-        self._leaving, self._waiting = self._waiting, []
+        group, self._group = self._group[:_TOGETHER], self._group[_TOGETHER:]
+        if not self._group:
+            self._leaving, self._waiting = self._waiting, []
         self._is_writing = True
         if not self._synced:
             self._written(group, self._writer.append(group, synced=False))
@@ -191,7 +203,7 @@ class Journal:
 
     def _try_later(self) -> None:
         if self._retry is None and self._group and not self._is_writing:
-            self._retry = self._loop.call_later(_AGAIN, self._try_again)
+            self._retry = self._loop.call_later(_AGAIN if self._problem else _SOON, self._try_again)
 
     def _try_again(self) -> None:
         self._retry = None
@@ -243,7 +255,8 @@ class _Writer:
     def append(self, group: Sequence[Event], *, synced: bool) -> _Written:
         """Write a group behind the others: up to where all is written then, or why it is not."""
         try:
-            if self._file is None or self._place.offset >= _SEGMENT_SIZE:
+            self._leave_what_is_gone()
+            if self._file is None or self._place.offset >= min(_SEGMENT_SIZE, self._limit // _SEGMENTS):
                 self._next_segment(synced=synced)
             data = record(group, self._keyring(), self._id, self._place)
             if self._size + len(data) > self._limit and self._used() + len(data) > self._limit:
@@ -251,6 +264,8 @@ class _Writer:
             self._append(data, synced=synced)
         except (OSError, RollcallError) as error:
             return error
+        except Exception as error:  # noqa: BLE001 - whatever it is, callers wait for the answer
+            return JournalError(type(error).__name__)
         self._size += len(data)
         self._place = Progress(self._place.segment, self._place.offset + len(data))
         return self._place
@@ -265,8 +280,11 @@ class _Writer:
                 left = left[os.write(file, left) :]
         except OSError:
             # What was cut off must not stand before the next record. Nobody has read it: it is no record.
-            os.ftruncate(file, self._place.offset)
-            os.lseek(file, self._place.offset, os.SEEK_SET)
+            try:
+                os.ftruncate(file, self._place.offset)
+                os.lseek(file, self._place.offset, os.SEEK_SET)
+            except OSError:
+                self._leave()
             raise
         try:
             if synced:
@@ -276,6 +294,15 @@ class _Writer:
             os.close(file)
             self._file = None
             raise
+
+    def _leave_what_is_gone(self) -> None:
+        """What is written to a file that was deleted nobody would ever read."""
+        if self._file is not None and not os.fstat(self._file).st_nlink:
+            log.error("journal_deleted", segment=self._place.segment)
+            self._leave()
+            if not self._folder.exists():
+                self._folder.mkdir(mode=0o700, parents=True)
+                keep_identity(self._folder, self._id)
 
     def _used(self) -> int:
         self._size = bytes_used(self._folder)

@@ -65,8 +65,13 @@ def identity(folder: Path, *, new: bool = False) -> str:
     """What the database knows the journal by: another whenever its segments are counted from 1."""
     file = folder / "id"
     if new or not file.exists():
-        write_atomically(file, secrets.token_hex(16).encode("ascii"), mode=0o600)
+        keep_identity(folder, secrets.token_hex(16))
     return file.read_text(encoding="ascii").strip()
+
+
+def keep_identity(folder: Path, journal_id: str) -> None:
+    """Put there what the database knows the journal by. Raises OSError."""
+    write_atomically(folder / "id", journal_id.encode("ascii"), mode=0o600)
 
 
 def record(events: Sequence[Event], keyring: Keyring, journal_id: str, place: Progress) -> bytes:

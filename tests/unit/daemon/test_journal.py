@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import shutil
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ import structlog
 
 from daemon import journal as journals
 from daemon.journal import Journal, JournalError
-from daemon.journal_files import JournalReader, record, segment_file, segments
+from daemon.journal_files import JournalReader, bytes_used, record, segment_file, segments
 from loader.errors import KeyFileError
 from loader.keyring import FollowedKeys, Keyring
 from loader.roll import Admitted, Event, Joined, Left, Refused
@@ -396,3 +397,101 @@ async def test_zeros_that_a_crash_has_left_are_no_record(folder: Path, keyring: 
         journal.append(left(1))
         await journal.kept()
         assert read(journal, keyring) == [left(0), left(1)]
+
+
+@pytest.mark.parametrize("synced", [True, False])
+async def test_what_nobody_waits_for_is_written_soon(folder: Path, keyring: Keyring, synced: bool) -> None:
+    """As when a caller hangs up in the moment in which he is accepted."""
+    async with opened(folder, keyring, synced=synced) as journal:
+        journal.append(left(0))
+        await until(lambda: read(journal, keyring) == [left(0)])
+
+
+async def test_a_small_journal_goes_on_once_the_database_has_taken_all(folder: Path, keyring: Keyring) -> None:
+    async with opened(folder, keyring, limit=2000) as journal:
+        reader = JournalReader(journal.folder, lambda: keyring)
+        events: list[Event] = []
+        place = BEGINNING
+        for number in range(100):
+            journal.append(left(number))
+            await journal.kept()
+            some, place = reader.read(place, 100)
+            events += some
+            reader.forget(place)
+        assert events == [left(number) for number in range(100)]
+        assert bytes_used(journal.folder) < 2000
+
+
+async def test_what_has_waited_for_long_is_not_written_all_at_once(
+    folder: Path, keyring: Keyring, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record goes into the database as one transaction, which others wait for."""
+    monkeypatch.setattr(journals, "_TOGETHER", 10)
+    monkeypatch.setattr(journals, "_AGAIN", 0.01)
+    async with opened(folder, keyring) as journal:
+        disk.error = errno.ENOSPC
+        for number in range(35):
+            journal.append(left(number))
+            await journal.kept()
+        disk.error = None
+        await until(lambda: len(read(journal, keyring)) >= 10)
+        journal.append(left(35))
+        await journal.kept()
+        assert read(journal, keyring) == [left(number) for number in range(36)]
+        assert len(read(journal, keyring, most=1)) == 10
+        disk.error = errno.ENOSPC
+        for number in range(36, 80):
+            journal.append(left(number))
+            await journal.kept()
+        disk.error = None
+    assert read(journal, keyring) == [left(number) for number in range(80)]
+
+
+@pytest.mark.parametrize("synced", [True, False])
+async def test_callers_are_let_in_whatever_keeps_events_from_being_written(
+    folder: Path, keyring: Keyring, synced: bool
+) -> None:
+    rings: list[Keyring] = []
+    journal = Journal(folder, lambda: rings[0], synced=synced)
+    journal.append(left(0))
+    async with asyncio.timeout(1):
+        await journal.kept()
+    rings.append(keyring)
+    await journal.close()
+    assert read(journal, keyring) == [left(0)]
+
+
+async def test_what_cannot_be_taken_back_is_left_behind(
+    folder: Path, keyring: Keyring, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(folder, keyring) as journal:
+        journal.append(left(0))
+        await journal.kept()
+        disk.error, disk.cut_at = errno.EIO, 5
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "ftruncate", lambda *_: (_ for _ in ()).throw(OSError(errno.EROFS, "Read-only")))
+            journal.append(left(1))
+            await journal.kept()
+        disk.error = None
+    assert read(journal, keyring) == [left(0), left(1)]
+
+
+@pytest.mark.parametrize("synced", [True, False])
+@pytest.mark.parametrize("all_of_it", [True, False])
+async def test_events_do_not_go_where_nobody_reads_them(
+    folder: Path, keyring: Keyring, synced: bool, all_of_it: bool
+) -> None:
+    """Who deletes the journal loses what was in it, and nothing more."""
+    async with opened(folder, keyring, synced=synced) as journal:
+        reader = JournalReader(journal.folder, lambda: keyring)
+        journal.append(left(0))
+        await journal.kept()
+        _, place = reader.read(BEGINNING, 1)
+        if all_of_it:
+            shutil.rmtree(folder)
+        else:
+            segment_file(journal.folder, 1).unlink()
+        journal.append(left(1))
+        await journal.kept()
+        assert reader.read(place, 10)[0] == [left(1)]
+        assert JournalReader(journal.folder, lambda: keyring).id == reader.id
