@@ -47,15 +47,16 @@ class JournalledRoll:
         owner = pin = ""
         if decision.level is not None:
             owner, pin = conference.owners[_AT[decision.level]].key, question.pin
-        if question.call_id:
-            self._remember(source, question.call_id)
+        call_id = _storable(question.call_id or "") or None
+        if call_id is not None:
+            self._remember(source, call_id)
         self._journal.append(
             Admitted(
                 self._clock(),
                 verification_id,
                 door,
                 source,
-                question.call_id or None,
+                call_id,
                 question.caller or None,
                 conference.id,
                 owner,
@@ -73,11 +74,11 @@ class JournalledRoll:
 
     def joined(self, source: str, call_id: str) -> None:
         """The caller has been put through."""
-        self._journal.append(Joined(self._clock(), source, call_id))
+        self._journal.append(Joined(self._clock(), source, _storable(call_id)))
 
     def left(self, source: str, call_id: str) -> None:
         """The call is over."""
-        self._journal.append(Left(self._clock(), source, call_id))
+        self._journal.append(Left(self._clock(), source, _storable(call_id)))
 
     def remember(self, events: Iterable[Event]) -> None:
         """These events of before a restart are in the journal and not yet in the database: their calls are known."""
@@ -87,6 +88,7 @@ class JournalledRoll:
 
     async def knows(self, source: str, call_id: str) -> bool:
         """Whether somebody was admitted on this call, lately or at all. Raises DatabaseUnavailable."""
+        call_id = _storable(call_id)
         return (source, call_id) in self._calls or await self._known(source, call_id)
 
     def flush(self) -> None:
@@ -105,3 +107,8 @@ class JournalledRoll:
         self._calls.move_to_end((source, call_id))
         if len(self._calls) > _CALLS:
             self._calls.popitem(last=False)
+
+
+def _storable(call_id: str) -> str:
+    """What a switch calls a call, as every database can hold it: PostgreSQL takes no NUL, and some end a text with it."""
+    return call_id.replace("\0", "\ufffd")

@@ -17,8 +17,11 @@ AT_ONCE: Final = 500
 
 
 async def key_in_use(connection: AsyncConnection, keyring: Keyring) -> Keyring:
-    """The keyring whose current key is the one in use, as the transaction sees it: it may have been rotated since."""
-    key_id = (await connection.execute(select(t.key_in_use.c.key_id))).scalar()
+    """The keyring whose current key is the one in use, as the transaction sees it: it may have been rotated since.
+
+    Transactions that ask for it come one after the other, also in PostgreSQL: rolls are read and then written.
+    """
+    key_id = (await connection.execute(select(t.key_in_use.c.key_id).with_for_update())).scalar()
     if key_id is None:
         await connection.execute(insert(t.key_in_use).values(id=1, key_id=keyring.current))
         return keyring

@@ -551,3 +551,20 @@ async def test_without_an_address_what_waits_is_forgotten(company: Company, rece
     await company.happens(admitted(0))
     await company.choices.set_webhook("globaltest", "")
     assert await company.newest() == []
+
+
+async def test_a_secret_that_was_tampered_with_silences_its_own_company_only(
+    company: Company, receiver: Receiver, keeper: NewKeeper
+) -> None:
+    from loader.store.tables import company_choice
+
+    await company.choices.set_webhook_secret(company.keyring, "other", SECRET)
+    await company.choices.set_webhook("other", receiver.url)
+    await company.deliveries.add_test(company.keyring, "other")
+    async with company.store.transaction() as connection:
+        other = company_choice.c.company_id == "other"
+        await connection.execute(company_choice.update().where(other).values(webhook_secret=b"x" * 64))
+    await company.wants(receiver.url)
+    await company.happens(admitted(0))
+    await (await keeper()).step()
+    assert receiver.types == ["call.admitted"]
