@@ -74,7 +74,10 @@ class RollKeeper:
         """How far the journal is taken; None until that is known."""
 
     async def take(self) -> None:
-        """Put all that is in the journal into the database. Raises DatabaseUnavailable, KeyFileError, OSError."""
+        """Put all that is in the journal now into the database. Raises DatabaseUnavailable, KeyFileError, OSError.
+
+        What comes meanwhile waits for the next time: others write too, and there is more to do than this.
+        """
         if self.progress is None:
             self.progress = await self._taker.progress(self._reader.id)
         while True:
@@ -83,11 +86,15 @@ class RollKeeper:
                 return
             try:
                 await self._taker.apply(self._keyring, events, self._reader.id, self.progress, place)
+                is_all = len(events) < _AT_ONCE
             except StaleRevision:
                 # The keeper of a daemon that was killed is still at work.
                 place = await self._taker.progress(self._reader.id)
+                is_all = False
             self.progress = place
             self._reader.forget(place)
+            if is_all:
+                return
 
     async def sweep(self) -> None:
         """End what time ends, now and then."""

@@ -310,7 +310,8 @@ class _Applying:
         call = self._calls.get((event.source, event.call_id))
         if call is None or call.joined_at is not None:
             return
-        call.joined_at = event.at if call.left_at is None else min(event.at, call.left_at)
+        # A clock may have been set back: nobody joins before he is admitted.
+        call.joined_at = max(call.admitted_at, event.at if call.left_at is None else min(event.at, call.left_at))
         self._change(call, event.at)
         self._tell(self._touched[call.occurrence_id], EventType.JOINED, call.joined_at, call)
 
@@ -322,6 +323,7 @@ class _Applying:
     def _end(self, call: _KnownCall, at: float, how: Ended) -> None:
         if call.ended is None:
             self._touched[call.occurrence_id].present -= 1
+        at = max(at, call.admitted_at, call.joined_at or 0.0)
         call.left_at = at
         call.ended = how.value
         self._change(call, at)

@@ -139,6 +139,13 @@ async def test_left_may_be_told_before_joined(book: Book) -> None:
     assert await book.times() == [(0, 5, 5)]
 
 
+async def test_nobody_joins_or_leaves_before_he_is_admitted(book: Book) -> None:
+    """As after a clock was set back."""
+    await book.tell(admitted(100), admitted(100, "2"))
+    await book.tell(joined(40), left(50), left(60, "2"), joined(55, "2"))
+    assert {(call.admitted_at, call.joined_at, call.left_at) for call in await book.calls()} == {(T + 100,) * 3}
+
+
 async def test_a_call_that_nobody_admitted_changes_nothing(book: Book) -> None:
     await book.tell(joined(1), left(2))
     assert await book.occurrences() == []
