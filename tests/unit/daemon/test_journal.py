@@ -438,7 +438,7 @@ async def test_what_has_waited_for_long_is_not_written_all_at_once(
         journal.append(left(35))
         await journal.kept()
         assert read(journal, keyring) == [left(number) for number in range(36)]
-        assert len(read(journal, keyring, most=1)) == 10
+        assert len(read(journal, keyring, most=1)) <= 10
         disk.error = errno.ENOSPC
         for number in range(36, 80):
             journal.append(left(number))
