@@ -116,7 +116,7 @@ class Post:
         if reply_to is not None:
             with suppress(MailError):
                 mail["Reply-To"] = Address(_display_name(reply_to[0]), addr_spec=mailable(reply_to[1]))
-        mail["Subject"] = one_line(subject)
+        mail["Subject"] = _header_text(subject)
         mail["Date"], mail["Message-ID"] = formatdate(), make_msgid(domain="rollcall.invalid")
         mail["Auto-Submitted"] = "auto-generated"
         mail.set_content(text)
@@ -222,13 +222,20 @@ def one_line(text: str) -> str:
     return _NOT_FOR_A_LINE.sub(" ", text).strip()
 
 
+def _header_text(text: str) -> str:
+    """One line that means what it says: Python's email package decodes what looks like an encoded word (RFC 2047
+    section 2), and writes the line breaks that were in it as they are.
+    """
+    return one_line(text).replace("=?", "= ?")
+
+
 def _display_name(name: str) -> str:
     """A name as it stands before an address, without what would have to be quoted (RFC 5322 section 3.2.3).
 
     Python's email package loses the quotes of a name that is long enough to be folded: a comma would make two
     addresses of it.
     """
-    return " ".join(_TO_BE_QUOTED.sub(" ", one_line(name)).split())
+    return " ".join(_TO_BE_QUOTED.sub(" ", _header_text(name)).split())
 
 
 def read_secret(file: str) -> str:

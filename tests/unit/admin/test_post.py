@@ -81,6 +81,28 @@ async def test_no_name_or_title_becomes_a_header_of_its_own(inbox: Inbox, end: s
     assert "buy things" in arrived["Subject"]
 
 
+@pytest.mark.parametrize(
+    "injected",
+    [
+        "=?utf-8?q?Weekly=0D=0ABcc:_everybody=40example.com=0D=0A=0D=0Abuy_things?=",
+        "=?utf-8?q?Weekly=0ABcc:_everybody=40example.com?=",
+        "=\x00?utf-8?b?V2Vla2x5DQpCY2M6IGV2ZXJ5Ym9keUBleGFtcGxlLmNvbQ==?=",
+    ],
+)
+async def test_what_looks_like_an_encoded_word_is_not_decoded(inbox: Inbox, injected: str) -> None:
+    """Such a title or name would bring line ends, and so headers and a text of its own."""
+    sent_by = post(inbox.port)
+    made = sent_by.compose(
+        "zoe@example.com", injected, "text\n", name=injected, reply_to=(injected, "alicia@example.com")
+    )
+    await sent_by.send(made)
+    (arrived,) = inbox.mails
+    assert "Bcc" not in arrived
+    assert arrived.get_content() == "text\r\n"
+    assert arrived["Subject"].strip().startswith("= ?utf-8?")
+    assert b"\nBcc:" not in inbox.received[0].content
+
+
 @pytest.mark.parametrize("length", [60, 78, 200])
 @pytest.mark.parametrize(
     "letter", ["x", "ü", "名", "x,", '"', "x y", "x@y.example, ", "ü,", "x.", "a <b@c.example>", "=?utf-8?q?=2C?= "]
@@ -91,7 +113,7 @@ async def test_long_names_are_folded_and_stay_one_name(inbox: Inbox, letter: str
     await sent_by.send(sent_by.compose("zoe@example.com", name, "x\n", name=name))
     (arrived,) = inbox.mails
     assert [address.addr_spec for address in arrived["To"].addresses] == ["zoe@example.com"]
-    assert "?=" in name or arrived["Subject"].replace(" ", "") == name.replace(" ", "")
+    assert arrived["Subject"].replace(" ", "") == name.replace(" ", "")
     assert max(map(len, inbox.received[0].content.split(b"\r\n"))) <= 998
 
 
