@@ -7,6 +7,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from aiohttp import BodyPartReader, hdrs, web
+from aiohttp.http_exceptions import BadHttpMessage
 
 from admin import keys
 from admin.visitor import Handler, visitor_of
@@ -24,6 +25,10 @@ _HEADERS: Final = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
     "X-Frame-Options": "DENY",
 }
+
+
+NO_FORM: Final = (ValueError, LookupError, RuntimeError, BadHttpMessage)
+"""What is raised where a body is read that no browser would send."""
 
 
 class Forged(Exception):
@@ -68,8 +73,11 @@ def _is_ours(request: web.Request, origin: str) -> bool:
 
 
 async def form(request: web.Request) -> dict[str, str]:
-    """The fields of a form, the last of each name. Raises Forged without the session's token."""
-    posted = await request.post()
+    """The fields of a form, the last of each name. Raises Forged without the session's token, or if it is no form."""
+    try:
+        posted = await request.post()
+    except NO_FORM:
+        raise Forged from None
     fields = {name: value for name, value in posted.items() if isinstance(value, str)}
     require_token(request, fields.get("csrf", ""))
     return fields

@@ -17,7 +17,7 @@ from admin import keys
 from admin.access import Action, Scope, assigned_owner, require, require_list
 from admin.pages.lists import address_of, owner_of, saw_pins
 from admin.rendering import render
-from admin.security import Forged, form, require_token, text_of
+from admin.security import NO_FORM, Forged, form, require_token, text_of
 from admin.visitor import Visitor, visitor_of
 from loader.compiled import EMPTY
 from loader.errors import NotFound, StaleRevision
@@ -57,7 +57,10 @@ async def upload(request: web.Request) -> web.Response:
         return await _form_page(request, visitor, problems=[_too_large(request.content_length or 0)], status=413)
     if not request.content_type.startswith("multipart/"):
         raise Forged
-    fields, filename, data = await _read(request)
+    try:
+        fields, filename, data = await _read(request)
+    except NO_FORM:
+        raise Forged from None
     desk = request.app[keys.DESK]
     chosen = [value for name, value in fields if name == "owner"]
     owners = [await require_list(desk, visitor.user, *one.partition(":")[::2]) for one in chosen]

@@ -219,3 +219,33 @@ async def test_who_is_removed_is_signed_out_and_leaves_only_what_he_did(browser:
     assert done[0].action == "user_removed"
     _, before = await Desk(store).audit(user_id="org")
     assert before
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body"),
+    [
+        ("application/x-www-form-urlencoded", b"csrf=\xff\xfe"),
+        ("application/x-www-form-urlencoded; charset=nope", b"csrf=x"),
+        ("multipart/form-data", b"x"),
+        ("multipart/form-data; boundary=x", b"x"),
+        ("multipart/form-data; boundary=x", b"--x\r\n\r\nx"),
+        ("multipart/form-data; boundary=x", b"--x\r\nno header\r\n\r\nx"),
+        (
+            "multipart/form-data; boundary=x",
+            b"--x\r\nContent-Disposition: form-data; name=csrf\r\n\r\n\xff\r\n--x--\r\n",
+        ),
+        (
+            "multipart/form-data; boundary=x",
+            b"--x\r\nContent-Disposition: form-data; name=csrf\r\nContent-Transfer-Encoding: no\r\n\r\n.\r\n--x--\r\n",
+        ),
+        ("application/json", b"{}"),
+        ("text/plain", b"csrf=x"),
+    ],
+)
+async def test_what_is_no_form_changes_nothing_and_breaks_nothing(
+    browser: NewBrowser, media_type: str, body: bytes
+) -> None:
+    opened = await browser("sup")
+    for path in ("/signin", "/upload", "/conferences/A-1/date", "/companies/one/settings/dial-in"):
+        response = await opened.client.post(path, data=body, headers={"Content-Type": media_type})
+        assert response.status == 403, path
