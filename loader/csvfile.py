@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA: Final = re.compile(r'(^|[;\t\r\n][ "]*)(?=[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])')
+"""Where a formula may begin: at the beginning of a cell, and after what parts cells where a comma does not (a semicolon
+in much of Europe). Excel in Japanese takes the wide characters for the others.
+"""
 
 
 def csv_file(rows: Iterable[Sequence[str]]) -> bytes:
     """Rows of cells as CSV (RFC 4180): UTF-8 with a byte order mark, as without one Excel takes it for Windows-1252.
 
-    A cell that a spreadsheet would run as a formula gets an apostrophe in front.
+    What a spreadsheet would run as a formula gets an apostrophe in front.
     """
     out = io.StringIO()
     csv.writer(out).writerows([_harmless(cell) for cell in row] for row in rows)
@@ -21,4 +25,4 @@ def csv_file(rows: Iterable[Sequence[str]]) -> bytes:
 
 
 def _harmless(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
+    return _FORMULA.sub(r"\1'", cell)

@@ -55,11 +55,20 @@ def test_a_call_without_a_name_has_its_number_and_times() -> None:
     assert (row["First Name"], row["Calling Number"], row["Ended"]) == ("", "", "silent")
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\uff1d", "\uff20"])
 def test_no_cell_is_run_as_a_formula(start: str) -> None:
     (row,) = rows(roll_csv([call(first_name=f"{start}HYPERLINK(1)", caller="+15550100")], "UTC"))
     assert row["First Name"] == f"'{start}HYPERLINK(1)"
     assert (row["Phone"], row["Other"], row["Calling Number"]) == ("'+1 555 0100", "'@home", "'+15550100")
+
+
+@pytest.mark.parametrize("between", [";", ";; ", ';"'])
+def test_no_cell_is_run_as_a_formula_where_semicolons_part_cells(between: str) -> None:
+    """As in Excel where the comma is for decimals: it makes a cell of what follows a semicolon."""
+    (row,) = rows(roll_csv([call(first_name=f"Zoë{between}=HYPERLINK(1)")], "UTC"))
+    assert row["First Name"] == f"Zoë{between}'=HYPERLINK(1)"
+    (row,) = rows(roll_csv([call(first_name="Zoë; a-b")], "UTC"))
+    assert row["First Name"] == "Zoë; a-b"
 
 
 def test_a_call_lasts_from_joining_or_from_admission_and_never_less_than_nothing() -> None:
