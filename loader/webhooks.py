@@ -25,6 +25,10 @@ SECRET_SIZE: Final = 32
 """Bytes; the standard asks for 24 to 64."""
 MAX_URL: Final = 1000
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_UNICAST: Final = ipaddress.ip_network("2000::/3")
+"""The IPv6 addresses that are given out for the internet. What lies elsewhere leads to nobody's machine or inside: local
+NAT64 (RFC 8215), site-local addresses, IPv4 addresses in other clothes.
+"""
 _HOST: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?\.?", re.ASCII)
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -161,9 +165,10 @@ def may_be_called(address: Address, *, private: bool) -> bool:
         return may_be_called(inner, private=private)
     if address.is_multicast or address.is_unspecified or address == ipaddress.IPv4Address("255.255.255.255"):
         return False
+    is_reached = address.is_global and (address.version == 4 or address in _UNICAST)
     if private:
-        return address.is_global or address.is_private or address.is_loopback
-    return address.is_global
+        return is_reached or address.is_private or address.is_loopback
+    return is_reached
 
 
 def _embedded(address: Address) -> ipaddress.IPv4Address | None:
