@@ -25,7 +25,7 @@ from loader.store.invitations import Guest, Held, Invitation, Invitations
 log = structlog.get_logger(__name__)
 
 CHANGED: Final = "changed"
-"""Why an invitation failed whose person is no longer in the list as he was, or whose conference is gone."""
+"""Why an invitation failed whose person is no longer in the list as he was, or whose conference is gone or asks it no more."""
 GAVE_UP: Final = "gave_up"
 """Why one failed that the server did not take for a day."""
 _PATIENCE: Final = 86400.0
@@ -159,7 +159,7 @@ class Inviter(Worker):
     async def _send(self, one: Invitation) -> None:
         """Raises MailError."""
         held = await self._invitations.held(one.conference_id)
-        if held is None or not await self._is_as_it_was(one):
+        if held is None or one.owner not in held.owners or not await self._is_as_it_was(one):
             await self._invitations.failed(one.id, CHANGED)
             self._metrics.mails.labels("invitation", "failed").inc()
             log.warning("invitation_failed", invitation=one.id, problem=CHANGED)

@@ -298,6 +298,20 @@ async def test_who_is_no_longer_in_the_list_as_he_was_gets_nothing(
     assert len(inbox.received) == unharmed
 
 
+async def test_who_is_in_a_list_that_the_conference_asks_no_more_gets_nothing(
+    site: Site, inbox: Inbox, store: Store
+) -> None:
+    """His PIN would not let him in: the conference is somebody else's now."""
+    await site.have(person(1))
+    await site.queue(person(1))
+    row = await Desk(store).row("conference", "A-1")
+    assert row is not None
+    await Desk(store).put("conference", row | {"organizer_id": "otto"}, new=False)
+    await site.settle()
+    assert await site.told() == [("mike1@example.com", "changed")]
+    assert not inbox.received
+
+
 # Once
 
 
