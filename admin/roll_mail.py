@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -157,13 +158,14 @@ class RollSender(Worker):
         calls = await self._book.calls(self._keyring, occurrence.id)
         words = Words(to.language or "en")
         name = f"roll-{occurrence.conference_id}-{occurrence.id}.csv"
+        file = await asyncio.to_thread(roll_csv, calls, self._time_zone)
         try:
             mail = self._post.compose(
                 to.email,
                 words._("Roll: %(title)s, %(date)s", title=occurrence.title, date=self._began(occurrence, words)),
                 roll_text(occurrence, calls, to, words, self._time_zone),
                 name=to.name,
-                attachments=(Attachment(name, roll_csv(calls, self._time_zone), "csv"),),
+                attachments=(Attachment(name, file, "csv"),),
             )
             await self._post.send(mail)
         except MailError as error:

@@ -143,7 +143,15 @@ class Rolls:
     async def at(self, occurrence_id: int, version: int) -> Roll:
         """The roll as of this version or a later one. Raises NotFound if it is no longer there."""
         basis = await self._bases.get((occurrence_id, version), lambda: self._basis(occurrence_id))
-        return await self._rolls.get((occurrence_id, version, basis), lambda: self._made(occurrence_id, basis))
+        key = occurrence_id, version, basis
+        # Those of thousands of calls are large, and change several times a second.
+        self._rolls.drop(lambda known: known[0] == occurrence_id and known != key)
+        return await self._rolls.get(key, lambda: self._made(occurrence_id, basis))
+
+    @property
+    def kept(self) -> int:
+        """How many rolls are kept."""
+        return len(self._rolls)
 
     async def _occurrence(self, occurrence_id: int) -> Occurrence:
         occurrence = await self._book.occurrence(occurrence_id)
@@ -222,6 +230,14 @@ class _Once(Generic[Key, T]):
         self._kept = kept
         self._fresh = fresh
         self._made: OrderedDict[Key, tuple[float, asyncio.Task[T]]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    def drop(self, is_old: Callable[[Key], bool]) -> None:
+        """Keep these no longer. Who waits for one gets it."""
+        for key in [key for key in self._made if is_old(key)]:
+            del self._made[key]
 
     async def get(self, key: Key, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         begun, task = self._made.get(key, (0.0, None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -31,6 +32,8 @@ routes = web.RouteTableDef()
 _PAGE: Final = 50
 _ON_SHOWN: Final = 200
 """Conferences that are on, on one page."""
+_SHARED: Final = 50
+"""Views of one roll that are kept as long as it does not change."""
 _LOOK_UP: Final = 2.0
 """Seconds after which a stream looks whether its visitor is still signed in."""
 _HEARTBEAT: Final = 15.0
@@ -187,6 +190,10 @@ def _part(request: web.Request, visitor: Visitor, roll: Roll, view: View, watch:
         watch.shared["roll"] = roll
     key = visitor.language, view
     if key not in watch.shared:
+        if len(watch.shared) > _SHARED:
+            # Who asks for one view after the other fills no memory with them.
+            watch.shared.clear()
+            watch.shared["roll"] = roll
         watch.shared[key] = render_part(request, visitor, "roll_part.html", **_shown(request, roll, view))
     part: str = watch.shared[key]
     return part
@@ -201,9 +208,11 @@ async def download(request: web.Request) -> web.Response:
     zone = request.app[keys.SETTINGS].admin.time_zone
     await _saw(request, visitor, occurrence, "roll_downloaded", always=True)
     if request.match_info["file"].endswith(".xlsx"):
-        media_type, data = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", roll_xlsx(calls, zone)
+        media_type, make = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", roll_xlsx
     else:
-        media_type, data = "text/csv", roll_csv(calls, zone)
+        media_type, make = "text/csv", roll_csv
+    # Thousands of calls take a second, in which others are not to wait.
+    data = await asyncio.to_thread(make, calls, zone)
     day = datetime.fromtimestamp(occurrence.started_at, ZoneInfo(zone)).strftime("%Y-%m-%d")
     suffix = request.match_info["file"].rpartition(".")[2]
     name = f"roll-{occurrence.conference_id}-{day}.{suffix}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
@@ -155,12 +157,9 @@ class RollBook:
         query = (
             select(t.call).where(t.call.c.occurrence_id == occurrence_id).order_by(t.call.c.admitted_at, t.call.c.id)
         )
-        found = []
-        for row in await self._store.all(query):
-            # A key that has come since the file was read is read once for all calls under it.
-            keyring = keyring.holding(row.key_id)
-            found.append(_call(keyring, row))
-        return found
+        rows = await self._store.all(query)
+        # Thousands of calls take a moment, in which others are not to wait.
+        return await asyncio.to_thread(_calls, keyring, rows)
 
     # What is done to all of them
 
@@ -208,6 +207,15 @@ def purpose(verification_id: str) -> str:
 def opened_caller(keyring: Keyring, row: Any) -> Caller:
     """Who called, of a row of `call`. Raises KeyFileError, BlockError."""
     return msgspec.msgpack.decode(opened(keyring, purpose(row.verification_id), row), type=Caller)
+
+
+def _calls(keyring: Keyring, rows: Iterable[Any]) -> list[Call]:
+    found = []
+    for row in rows:
+        # A key that has come since the file was read is read once for all calls under it.
+        keyring = keyring.holding(row.key_id)
+        found.append(_call(keyring, row))
+    return found
 
 
 def _call(keyring: Keyring, row: Any) -> Call:

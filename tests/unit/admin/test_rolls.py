@@ -2,8 +2,10 @@
 
 import asyncio
 import csv
+import importlib
 import io
 import re
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -684,3 +686,63 @@ async def test_however_many_watch_the_database_is_asked_once(
             await events.next("roll")
         assert len(asked) <= (time.monotonic() - begun) / 0.3 + 1
     assert made == [1, 1]
+
+
+async def test_of_a_roll_the_last_version_alone_is_kept(browser: NewBrowser, calls: Calls, server: TestServer) -> None:
+    """A roll of thousands of calls is large, and changes several times a second."""
+    await calls.tell(calls.admitted("0"), calls.admitted("0", conference="A-2"))
+    opened = await browser("sup")
+    for number in range(1, 6):
+        await page_of(opened, "/rolls/1")
+        await page_of(opened, "/rolls/2")
+        await calls.tell(calls.admitted(str(number)))
+    assert server.app[keys.ROLLS].kept == 2
+
+
+async def test_long_rolls_are_read_and_written_beside_all_else(
+    browser: NewBrowser, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What takes long for thousands of calls is not done where all pages are served."""
+    served, where = threading.get_ident(), set()
+
+    def watched(module: str, name: str) -> None:
+        original = getattr(importlib.import_module(module), name)
+
+        def called(*args: object) -> object:
+            where.add((name, threading.get_ident() == served))
+            return original(*args)
+
+        monkeypatch.setattr(f"{module}.{name}", called)
+
+    watched("loader.store.rolls", "opened_caller")
+    watched("admin.pages.rolls", "roll_csv")
+    watched("admin.pages.rolls", "roll_xlsx")
+    await calls.tell(calls.admitted("1"))
+    opened = await browser("org")
+    for path in ("/rolls/1", "/rolls/1/roll.csv", "/rolls/1/roll.xlsx"):
+        assert (await opened.get(path)).status == 200
+    assert where == {("opened_caller", False), ("roll_csv", False), ("roll_xlsx", False)}
+
+
+async def test_views_of_a_roll_fill_no_memory(
+    browser: NewBrowser, calls: Calls, server: TestServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks for one view after the other while somebody watches."""
+    monkeypatch.setattr("admin.pages.rolls._SHARED", 3)
+    await calls.tell(calls.admitted("1"))
+    opened = await browser("org")
+    async with stream(opened, "/rolls/1/events") as events:
+        await events.next("roll")
+        for number in range(8):
+            async with stream(opened, f"/rolls/1/events?q={number}") as other:
+                await other.next("roll")
+            await left_alone(server)
+        with server.app[keys.WATCHING].watch("test", 1, lambda: False) as watch:
+            assert len(watch.shared) <= 4
+
+
+async def left_alone(server: TestServer) -> None:
+    """Wait until one stream is left."""
+    async with asyncio.timeout(5):
+        while server.app[keys.WATCHING].count > 1:
+            await asyncio.sleep(0.01)
