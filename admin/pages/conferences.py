@@ -21,7 +21,8 @@ from loader.store.invitations import Date
 routes = web.RouteTableDef()
 
 MAX_MINUTES: Final = 24 * 60
-_ZONES: Final = sorted(available_timezones())
+_ZONES: Final = sorted(available_timezones() - {"Factory", "localtime"})
+"""All but those that are no place: one stands for no time at all, one for whatever the machine is set to."""
 
 
 @routes.get("/conferences")

@@ -561,6 +561,8 @@ async def test_a_conference_gets_a_date_and_loses_it(browser: NewBrowser, site: 
         ({"date": "2026-11-24"}, {"date": "past"}),
         ({"time": "25:00"}, {"time": "invalid"}),
         ({"date": "2027-03-28", "time": "02:30"}, {"time": "skipped"}),
+        ({"time_zone": "Factory"}, {"time_zone": "invalid"}),
+        ({"time_zone": "localtime"}, {"time_zone": "invalid"}),
         ({"minutes": "1441"}, {"minutes": "invalid"}),
         ({"minutes": "-1"}, {"minutes": "invalid"}),
         ({"time_zone": "../../etc/passwd"}, {"time_zone": "invalid"}),
