@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+import unicodedata
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
@@ -230,9 +231,10 @@ def parse_person(email: str | None, phone: str | None, name: str | None) -> Pers
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.split()).casefold()
+    """However its letters are put together: some programs write an accent as a character of its own."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def _digits(text: str) -> str:
-    """A number without all that people put between its digits; `00` in front is a `+`."""
-    return re.sub(r"[^0-9]", "", text).removeprefix("00")
+    """A number without all that people put between its digits; `00` in front is a `+`, and `(0)` is not dialled."""
+    return re.sub(r"[^0-9]", "", text.replace("(0)", "")).removeprefix("00")

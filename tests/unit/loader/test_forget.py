@@ -272,3 +272,20 @@ async def test_the_revision_in_force_is_never_dropped(kept: Kept) -> None:
 def test_too_little_to_tell_somebody_by_is_refused(who: dict[str, str]) -> None:
     with pytest.raises(InvalidValue):
         parse_person(**(dict.fromkeys(("email", "phone", "name")) | who))
+
+
+@pytest.mark.parametrize(
+    ("who", "first_name", "phone"),
+    [
+        ({"name": "zo\u00cb doe"}, "Zoe\u0308", ""),
+        ({"name": "Zoe\u0308 Doe"}, "Zo\u00eb", ""),
+        ({"name": "Zoe Doe"}, "\uff3aoe", ""),
+        ({"phone": "+44 20 5550 0101"}, "Zoe", "+44 (0)20 5550 0101"),
+        ({"phone": "0044(0)20 5550 0101"}, "Zoe", "+442055500101"),
+    ],
+)
+def test_a_person_is_found_however_it_was_written(who: dict[str, str], first_name: str, phone: str) -> None:
+    """As by a program that writes accents apart, or with the zero that only some dial."""
+    person = parse_person(who.get("email"), who.get("phone"), who.get("name"))
+    assert person.is_meant(first_name=first_name, last_name="Doe", email="", phone=phone)
+    assert not person.is_meant(first_name="Zora", last_name="Doe", email="", phone="+44 20 5550 0102")
