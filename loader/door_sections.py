@@ -11,7 +11,6 @@ from loader.sections import Port, Section, Text
 Limit = Annotated[float, Meta(gt=0, le=3600)]
 """Seconds."""
 
-
 Sound = Annotated[str, Meta(max_length=200)]
 """A sound file's name."""
 

@@ -22,6 +22,12 @@ class Reason(StrEnum):
     UNKNOWN_PIN = "unknown_pin"
 
 
+MAX_KEYED: Final = 32
+"""Characters that a caller may key; a passcode has no more."""
+MAX_TOLD: Final = 128
+"""Characters of what a switch tells of a call."""
+
+
 class Question(msgspec.Struct, frozen=True, gc=False):
     """What a switch asks: strings as the caller keyed them, at most 32 characters each."""
 

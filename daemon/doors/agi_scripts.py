@@ -10,10 +10,10 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from daemon.doors.agi_protocol import NotAgi, Reply, assign, fetch, fetched, get_data, is_variable, stream_file
-from daemon.doors.dialogue import MAX_KEYED, UNAVAILABLE, Admit, Ask, Dismiss, Prompt, Step, begin, heard
+from daemon.doors.dialogue import UNAVAILABLE, Admit, Ask, Dismiss, Prompt, Step, begin, heard
 from daemon.verify import ACCEPTED, REJECTED, Verification
 from loader.door_sections import FastAgi
-from loader.index import Decision
+from loader.index import MAX_KEYED, Decision
 
 ERROR: Final = "error"
 """The result when nobody has decided."""

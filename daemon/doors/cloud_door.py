@@ -8,12 +8,12 @@ from time import perf_counter
 from typing import ClassVar, Final
 
 from daemon.doors.cloud_address import CloudAddress
-from daemon.doors.http_question import MAX_TOLD
 from daemon.doors.http_reply import NO_CONTENT, Get, Headers, Post, Reply, problem_reply
 from daemon.doors.problem import Problem
 from daemon.doors.webhook_dialogues import Rendering, Told, WebhookDialogues
 from daemon.verify import Verification
 from loader.door_sections import SpokenPrompts
+from loader.index import MAX_TOLD
 from loader.model import Conference
 
 

@@ -12,12 +12,10 @@ from typing import Final, TypeAlias
 import msgspec
 
 from daemon.verify import Verification
-from loader.index import Reason
+from loader.index import MAX_KEYED, Reason
 
 TRIES: Final = 3
 """How often a caller may key a passcode, and then a PIN; and how often in a row he may key nothing."""
-MAX_KEYED: Final = 32
-"""Digits that are looked at; a passcode has no more."""
 NOTHING_KEYED: Final = "nothing_keyed"
 """Why a dialogue ended in which the caller keyed nothing, time after time."""
 UNAVAILABLE: Final = "unavailable"

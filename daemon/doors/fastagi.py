@@ -19,12 +19,11 @@ import structlog
 from daemon.doors.agi_protocol import MAX_ENVIRONMENT, MAX_LINE, Environment, NotAgi, Replies, read_environment
 from daemon.doors.agi_scripts import UNKNOWN_SCRIPT, Call, Command, HungUp, Script, ivr, refuse, verify
 from daemon.doors.dialogue import Prompt
-from daemon.doors.http_question import MAX_TOLD
 from daemon.doors.surroundings import Surroundings
 from daemon.verify import Verification
 from loader.door_sections import FastAgi
 from loader.errors import SettingsError
-from loader.index import Question
+from loader.index import MAX_TOLD, Question
 from loader.service import PortError
 
 log = structlog.get_logger(__name__)

@@ -34,7 +34,7 @@ from daemon.doors.surroundings import Surroundings
 from daemon.doors.webhooks import Recent, Sealed
 from daemon.verify import Verification
 from loader.door_sections import Httapi
-from loader.index import Question
+from loader.index import MAX_TOLD, Question
 
 DOOR: Final = "httapi"
 """The door's name in metrics."""
@@ -47,8 +47,6 @@ _CALLER: Final = "Caller-Caller-ID-Number"
 _EXITING: Final = "exiting"
 FIELDS: Final = (_CALL_ID, _CALLER, _STATE, _DIGITS, _EXITING)
 """What FreeSWITCH has to post."""
-_MAX_TOLD: Final = 128
-"""Characters that are looked at of what FreeSWITCH tells of a call."""
 _MAX_NAME: Final = 80
 """Characters of a participant's name: more than a telephone's display shows."""
 
@@ -104,7 +102,7 @@ class HttapiDoor:
         begun = perf_counter()
         authorize(self._live, headers, basic=True)
         fields = read_form(body, FIELDS)
-        call_id, state, digits = fields[_CALL_ID][:_MAX_TOLD], fields[_STATE], fields[_DIGITS]
+        call_id, state, digits = fields[_CALL_ID][:MAX_TOLD], fields[_STATE], fields[_DIGITS]
         if not call_id:
             raise Problem(400, f"{_CALL_ID} is missing.")
         call = self._sealed.open(call_id, state) if state else None
@@ -113,7 +111,7 @@ class HttapiDoor:
             raise Problem(400, f"{_STATE} is not what Rollcall gave: mod_httapi needs the permission set-params.")
         if fields[_EXITING]:
             return self._recent.once((call_id, state, _EXITING), partial(self._over, call_id, call))
-        caller = fields[_CALLER][:_MAX_TOLD] or None
+        caller = fields[_CALLER][:MAX_TOLD] or None
 
         def verify(passcode: str, pin: str) -> Verification | None:
             return self._verifier.verify(Question(passcode, pin, call_id, caller), begun)

@@ -20,13 +20,14 @@ from daemon.doors.http_answer import (
     problem_as_form,
     problem_as_line,
 )
-from daemon.doors.http_question import MAX_TOLD, READERS
+from daemon.doors.http_question import READERS
 from daemon.doors.http_reply import NO_CONTENT, Get, Headers, LatePost, Post, Reply, head, problem_reply
 from daemon.doors.problem import Problem
 from daemon.live import Live
 from daemon.roll import NO_ROLL, Roll
 from daemon.verify import Verification, Verifier
 from loader.errors import DatabaseError
+from loader.index import MAX_TOLD
 
 DOOR: Final = "http"
 """The door's name in metrics."""

@@ -11,12 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from daemon.doors.problem import Problem
-from loader.index import Question
-
-MAX_KEYED: Final = 32
-"""Characters that a caller may key."""
-MAX_TOLD: Final = 128
-"""Characters of what a switch tells of a call."""
+from loader.index import MAX_KEYED, MAX_TOLD, Question
 
 _LIMITS: Final = {"passcode": MAX_KEYED, "pin": MAX_KEYED, "call_id": MAX_TOLD, "caller": MAX_TOLD}
 _REQUIRED: Final = ("passcode", "pin")

@@ -15,8 +15,7 @@ import msgspec
 
 from daemon.doors.cloud_address import CloudAddress
 from daemon.doors.cloud_door import CloudDoor, admitted
-from daemon.doors.dialogue import MAX_KEYED, Admit, Ask, Prompt
-from daemon.doors.http_question import MAX_TOLD
+from daemon.doors.dialogue import Admit, Ask, Prompt
 from daemon.doors.http_reply import Headers, Reply, head
 from daemon.doors.http_serving import serving as served
 from daemon.doors.problem import Problem
@@ -27,6 +26,7 @@ from daemon.doors.surroundings import Surroundings
 from daemon.doors.webhook_dialogues import Rendering, Told, WebhookDialogues
 from daemon.verify import Verification
 from loader.door_sections import Jambonz
+from loader.index import MAX_KEYED, MAX_TOLD
 
 DOOR: Final = "jambonz"
 """The door's name in metrics and settings."""

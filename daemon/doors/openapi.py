@@ -9,10 +9,9 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from daemon.doors.http_question import MAX_KEYED, MAX_TOLD
 from daemon.doors.problem import MEDIA_TYPE, TITLES
 from daemon.verify import ACCEPTED, REJECTED
-from loader.index import Reason
+from loader.index import MAX_KEYED, MAX_TOLD, Reason
 from loader.model import MAX_FIELD_LENGTH, Level, Participant
 
 _Schema: TypeAlias = dict[str, Any]

@@ -17,7 +17,6 @@ from typing import Final, TypeAlias
 import structlog
 
 from daemon.doors.datagrams import Address, Answer, answering
-from daemon.doors.http_question import MAX_KEYED, MAX_TOLD
 from daemon.doors.radius_answer import accepted, message, rejected, told_in_class
 from daemon.doors.radius_clients import Clients
 from daemon.doors.radius_packet import (
@@ -44,7 +43,7 @@ from daemon.doors.radius_packet import (
 )
 from daemon.doors.surroundings import Surroundings
 from loader.door_sections import Radius
-from loader.index import Question
+from loader.index import MAX_KEYED, MAX_TOLD, Question
 
 log = structlog.get_logger(__name__)
 

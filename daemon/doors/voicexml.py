@@ -28,7 +28,7 @@ from daemon.doors.voicexml_documents import SUBMITTED, Documents
 from daemon.doors.webhooks import Recent, SealedStates
 from daemon.verify import ACCEPTED, REJECTED, Verification
 from loader.door_sections import VoiceXml
-from loader.index import Question
+from loader.index import MAX_TOLD, Question
 
 DOOR: Final = "voicexml"
 """The door's name in metrics."""
@@ -41,8 +41,6 @@ _ERROR: Final = "error"
 _MEDIA_TYPE: Final = "application/voicexml+xml"
 """RFC 4267."""
 _HEAD: Final = head(200, _MEDIA_TYPE)
-_MAX_TOLD: Final = 128
-"""Characters that are looked at of what a platform tells of a call."""
 
 
 class VoiceXmlDoor:
@@ -86,7 +84,7 @@ class VoiceXmlDoor:
         authorize(self._live, headers, basic=True)
         documents = self._documents[self._spoken(target)]
         fields = read_form(body, SUBMITTED)
-        call_id, caller = fields["call_id"][:_MAX_TOLD], fields["caller"][:_MAX_TOLD]
+        call_id, caller = fields["call_id"][:MAX_TOLD], fields["caller"][:MAX_TOLD]
         if not call_id:
             raise Problem(400, "The form is malformed.", errors={"call_id": "is missing"})
         sealed = fields["state"]

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 from xml.etree.ElementTree import Element
 
-from daemon.doors.dialogue import MAX_KEYED, Prompt
+from daemon.doors.dialogue import Prompt
 from daemon.doors.markup import document, ecmascript, element
 from daemon.doors.spoken import LOCALES, is_recording, said
 from daemon.verify import ACCEPTED, REJECTED
 from loader.door_sections import SpokenPrompts, VoiceXml
+from loader.index import MAX_KEYED
 
 SUBMITTED: Final = ("call_id", "caller", "state", "digits")
 """What a platform posts."""

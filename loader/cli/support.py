@@ -15,15 +15,13 @@ from loader.cli.exits import DONE, WrongCallError
 from loader.cli.terminal import fields, moment, say, table
 from loader.compiled import Block
 from loader.errors import BlockError
-from loader.index import Decision, Index, Question, Step, decide, explain
+from loader.index import MAX_KEYED, Decision, Index, Question, Step, decide, explain
 from loader.keyring import Keyring
 from loader.model import Conference, DaemonState, Owner
 from loader.publish import read_list
 from loader.settings import Settings
 from loader.store import Store, open_store
 
-_MAX_KEYED: Final = 32
-"""Characters of a passcode or PIN that a switch may send."""
 _SILENT_AFTER: Final = 60.0
 """Seconds without a word from a daemon after which it is told as silent."""
 
@@ -41,8 +39,8 @@ def _question(args: argparse.Namespace) -> Question:
     pin: str = args.pin
     if pin == "-":
         pin = getpass.getpass("PIN: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
-    if len(args.passcode) > _MAX_KEYED or len(pin) > _MAX_KEYED:
-        raise WrongCallError(f"a switch may send at most {_MAX_KEYED} characters")
+    if len(args.passcode) > MAX_KEYED or len(pin) > MAX_KEYED:
+        raise WrongCallError(f"a switch may send at most {MAX_KEYED} characters")
     return Question(args.passcode, pin)
 
 

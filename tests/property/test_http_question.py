@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from daemon.doors.http_question import MAX_KEYED, MAX_TOLD, READERS, from_form, from_json
+from daemon.doors.http_question import READERS, from_form, from_json
 from daemon.doors.problem import Problem
-from loader.index import Question
+from loader.index import MAX_KEYED, MAX_TOLD, Question
 
 NAMES = st.sampled_from(["passcode", "pin", "call_id", "caller", "x", "PIN"])
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)

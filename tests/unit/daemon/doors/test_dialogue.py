@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.doors.dialogue import (
-    MAX_KEYED,
     NOTHING_KEYED,
     TRIES,
     UNAVAILABLE,
@@ -20,7 +19,7 @@ from daemon.doors.dialogue import (
     keyed,
 )
 from daemon.verify import Verification
-from loader.index import Decision, Index, Question, Reason, decide
+from loader.index import MAX_KEYED, Decision, Index, Question, Reason, decide
 from tests.unit.daemon.doors.conftest import some_lists
 
 FOR_PIN = State("7784321")
