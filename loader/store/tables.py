@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from loader.model import Level
 
-SCHEMA_VERSION: Final = "0003"
+SCHEMA_VERSION: Final = "0006"
 """The newest migration: the schema that this program reads and writes."""
 
 metadata: Final = MetaData(

@@ -1,0 +1,10 @@
+"""How short a company lets PINs be."""
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Nothing yet."""
