@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, TypeAlias
 
 import structlog
@@ -39,15 +40,21 @@ async def erase_for_ever(keeping: Keeping, *, sleep: Sleep = asyncio.sleep) -> N
 async def erase(keeping: Keeping, *, clock: Callable[[], float] = time.time, sleep: Sleep = asyncio.sleep) -> int:
     """Erase all that is too old now; how much that was. Raises DatabaseUnavailable."""
     now = clock()
-    erased = 0
+    erased = await _step_by_step(partial(keeping.erase_locks, now), sleep)
     for company_id, before in (await keeping.too_old(now)).items():
-        mine = 0
-        begun = time.perf_counter()
-        while some := await keeping.erase_some(company_id, before, now):
-            mine += some
-            await sleep(min(max(_PAUSE, _REST * (time.perf_counter() - begun)), _LONGEST_REST))
-            begun = time.perf_counter()
+        mine = await _step_by_step(partial(keeping.erase_some, company_id, before, now), sleep)
         if mine:
             log.info("rolls_erased", company=company_id, count=mine)
         erased += mine
+    return erased
+
+
+async def _step_by_step(erase_some: Callable[[], Awaitable[int]], sleep: Sleep) -> int:
+    """Erase some, until there is nothing left; how much that was."""
+    erased = 0
+    begun = time.perf_counter()
+    while some := await erase_some():
+        erased += some
+        await sleep(min(max(_PAUSE, _REST * (time.perf_counter() - begun)), _LONGEST_REST))
+        begun = time.perf_counter()
     return erased

@@ -11,10 +11,14 @@ from typing import Final
 from daemon.journal import Journal
 from loader.index import Decision, Question
 from loader.model import Level
-from loader.roll import Admitted, Event, Joined, Left, Refused
+from loader.roll import Admitted, Event, Joined, Left, Locked, Refused
 
 _REFUSED_EVERY: Final = 0.5
-"""Seconds in which refused attempts are counted together."""
+"""Seconds in which refused attempts are counted together, and locks of the same are told as one."""
+_CALLERS_LOCKED: Final = 500
+"""Callers whose locks are told in that time: those of an attack from a million numbers are not to stand in the way of
+who is let in.
+"""
 _AT: Final = {level: at for at, level in enumerate(Level)}
 """Where in a conference's owners each level stands."""
 _CALLS: Final = 200_000
@@ -35,6 +39,7 @@ class JournalledRoll:
         self._clock = clock
         self._calls: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._refused: dict[tuple[str, str], int] = {}
+        self._locked: dict[str, Locked] = {}
         self._flush: asyncio.TimerHandle | None = None
         self.when_kept = journal.when_kept
         self.kept = journal.kept
@@ -69,8 +74,14 @@ class JournalledRoll:
         """Counted, and written soon: that an attempt was refused is worth nobody's waiting."""
         key = (conference_id, reason)
         self._refused[key] = self._refused.get(key, 0) + 1
-        if self._flush is None:
-            self._flush = asyncio.get_running_loop().call_later(_REFUSED_EVERY, self.flush)
+        self._flush_soon()
+
+    def locked(self, event: Locked) -> None:
+        """Written soon, the last of each key: nobody waits for it. Of very many callers the first are told."""
+        if event.kind == "caller" and event.key not in self._locked and len(self._locked) >= _CALLERS_LOCKED:
+            return
+        self._locked[event.key] = event
+        self._flush_soon()
 
     def joined(self, source: str, call_id: str) -> None:
         """The caller has been put through."""
@@ -92,7 +103,7 @@ class JournalledRoll:
         return (source, call_id) in self._calls or await self._known(source, call_id)
 
     def flush(self) -> None:
-        """Put what was counted into the journal."""
+        """Put what was counted and locked into the journal."""
         if self._flush is not None:
             self._flush.cancel()
             self._flush = None
@@ -100,7 +111,14 @@ class JournalledRoll:
         for (conference_id, reason), count in self._refused.items():
             self._journal.append(Refused(now, conference_id, reason, count))
         self._refused.clear()
+        for event in self._locked.values():
+            self._journal.append(event)
+        self._locked.clear()
         self._journal.when_kept(lambda: None)
+
+    def _flush_soon(self) -> None:
+        if self._flush is None:
+            self._flush = asyncio.get_running_loop().call_later(_REFUSED_EVERY, self.flush)
 
     def _remember(self, source: str, call_id: str) -> None:
         self._calls[source, call_id] = None

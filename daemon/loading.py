@@ -13,7 +13,7 @@ from loader.compiled import Block
 from loader.errors import BlockError, DatabaseError, KeyFileError
 from loader.index import Index
 from loader.keyring import Keyring
-from loader.model import Conference, ListRevision, Owner, Position, Switch
+from loader.model import Change, Conference, ListRevision, Owner, Position, Switch
 from loader.reader import read_lists
 from loader.store import Store
 
@@ -25,6 +25,8 @@ class Loaded(msgspec.Struct, frozen=True):
     switches: list[Switch]
     index: Index
     unopened: dict[Owner, tuple[ListRevision, BlockError | KeyFileError]]
+    unlocks: list[Change]
+    """What was unlocked lately."""
 
 
 async def load_all(
@@ -39,6 +41,7 @@ async def load_all(
         # First, so that what changes meanwhile is told by the feed once more.
         position = await store.position()
         switches = await store.switches()
+        unlocks = await store.unlocks()
         conferences: dict[str, Conference] = {}
         passcodes: dict[str, str] = {}
         async with aclosing(store.conferences()) as stream:
@@ -59,7 +62,7 @@ async def load_all(
                     unopened[listed.owner] = listed, result
                 answered()
                 await pace()
-        return Loaded(position, switches, Index(conferences, passcodes, lists), unopened)
+        return Loaded(position, switches, Index(conferences, passcodes, lists), unopened, unlocks)
 
 
 @contextmanager

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import structlog
 
@@ -26,6 +26,9 @@ from loader.reader import read_block
 from loader.store import Store
 
 log = structlog.get_logger(__name__)
+
+Unlock: TypeAlias = Callable[[str, float], None]
+"""Forgets what was counted under a key up to a time; it may be told of the same again. What it raises is tried again."""
 
 _MAX_BACK_OFF: Final = 1.0
 _TRY_AGAIN: Final = (1.0, 30.0)
@@ -71,6 +74,7 @@ class Follower:
         *,
         interval: float,
         database_file: Path | None = None,
+        unlock: Unlock = lambda _key, _as_of: None,
     ) -> None:
         self.interval = interval
         self.applied = asyncio.Event()
@@ -81,12 +85,15 @@ class Follower:
         self._live = live
         self._health = health
         self._metrics = metrics
+        self._unlock = unlock
         self._file = database_file
         self._identity = self._identity_now()
         """Which file all was read from."""
         self._feed = Feed(store, Position(0))
         self._pending: dict[tuple[Kind, str], Change] = {}
         self._unopened: dict[Owner, _Unopened] = {}
+        self._unlocks: dict[str, float] = {}
+        """What is still to be unlocked, and up to when."""
         self._back_off = 0.0
 
     async def load(self) -> None:
@@ -202,6 +209,8 @@ class Follower:
             await pace()
         self._live.swap(loaded.index)
         self._live.swap_switches(loaded.switches)
+        # While this daemon was away; with the next look, as nobody waits for it now.
+        self._unlocks.update((change.id, change.committed_at) for change in loaded.unlocks)
         self._feed.position = loaded.position
         self._pending.clear()
         self._unopened.clear()
@@ -239,6 +248,21 @@ class Follower:
             await self._apply_directory(due[Kind.CONFERENCE], due[Kind.ORGANIZER])
         if due[Kind.LIST]:
             await self._apply_lists(due[Kind.LIST])
+        await self._apply_unlocks(due[Kind.UNLOCK])
+        if not self._pending and self._health.position < self._feed.position:
+            # What stood there is forgotten by now.
+            await self._came_in_force(())
+
+    async def _apply_unlocks(self, changes: Sequence[Change]) -> None:
+        """After all else, which what goes wrong here is not to hold up."""
+        self._unlocks.update((change.id, change.committed_at) for change in changes)
+        pace = Pace()
+        for key, as_of in list(self._unlocks.items()):
+            self._unlock(key, as_of)
+            del self._unlocks[key]
+            await pace()
+        if changes:
+            await self._came_in_force(changes)
 
     def _is_due(self, change: Change) -> bool:
         if change.kind is not Kind.LIST:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final, Protocol, TypeAlias
 
 from loader.index import Decision, Question
+from loader.roll import Locked
 
 WhenKept: TypeAlias = Callable[[Callable[[], None]], None]
 """Calls back, at once or soon, when all that was told so far will not be forgotten."""
@@ -19,6 +20,9 @@ class Roll(Protocol):
 
     def refused(self, conference_id: str, reason: str) -> None:
         """A verification for this conference was rejected."""
+
+    def locked(self, event: Locked) -> None:
+        """Somebody must wait, or wait longer."""
 
     def joined(self, source: str, call_id: str) -> None:
         """The caller has been put through. Of a call that nobody was admitted on it changes nothing."""
@@ -43,6 +47,9 @@ class NoRoll:
         """Forget it."""
 
     def refused(self, conference_id: str, reason: str) -> None:
+        """Forget it."""
+
+    def locked(self, event: Locked) -> None:
         """Forget it."""
 
     def joined(self, source: str, call_id: str) -> None:

@@ -34,8 +34,8 @@ class Feed:
                 f"{self._store.name}: the feed of changes went back from {self.position} to {now}, as after a restore"
             )
         changes = await self._store.changes_since(self.position)
-        if changes:
-            self.position = changes[-1].position
+        # What stood at the last position may be forgotten by now: that is no reason to ask for it again.
+        self.position = max([now, *(change.position for change in changes[-1:])])
         return changes
 
     async def wait(self) -> list[Change]:

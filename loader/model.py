@@ -141,6 +141,8 @@ class Kind(StrEnum):
     CONFERENCE = "conference"
     ORGANIZER = "organizer"
     SWITCH = "switch"
+    UNLOCK = "unlock"
+    """What the throttle counted under the key that is the ID is to be forgotten, up to the time of the change."""
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):

@@ -54,5 +54,24 @@ class Refused(msgspec.Struct, frozen=True, gc=False, tag="refused"):
     count: int
 
 
-Event: TypeAlias = Admitted | Joined | Left | Refused
+class Locked(msgspec.Struct, frozen=True, gc=False, tag="locked"):
+    """Somebody must wait, or wait longer: each doubling is one more event of the same ``key``.
+
+    Times are in seconds since 1970 UTC; ``until`` is infinite where only a person unlocks. ``key`` is the throttle's own
+    name of what it counts: 16 hexadecimal digits of a keyed hash. ``kind`` is `caller`, `conference` or `switch`.
+    ``failures`` are those in a row. ``conference_id`` is empty for a switch, and where passcodes were guessed;
+    ``caller`` is None where the number was withheld.
+    """
+
+    at: float
+    until: float
+    key: str
+    kind: str
+    failures: int
+    conference_id: str
+    caller: str | None
+    switch: str
+
+
+Event: TypeAlias = Admitted | Joined | Left | Refused | Locked
 """One event."""

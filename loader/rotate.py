@@ -10,6 +10,7 @@ from loader.store import Store
 from loader.store.choices import Choices
 from loader.store.deliveries import Deliveries
 from loader.store.invitations import Invitations
+from loader.store.lockouts import Lockouts
 from loader.store.rolls import RollBook
 
 
@@ -45,6 +46,7 @@ async def rotate_key(store: Store, keyring: Keyring) -> Keyring:
     await Invitations(store).seal_again(ring, ring.current)
     await Choices(store).seal_again(ring, ring.current)
     await Deliveries(store).seal_again(ring, ring.current)
+    await Lockouts(store).seal_again(ring, ring.current)
     await Invitations(store).seal_again(ring, ring.current)
     async with store.writing() as writing:
         await writing.seal_secrets_again(ring.current, partial(_seal_secret_again, ring))

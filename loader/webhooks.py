@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hmac
 import ipaddress
+import math
 import re
 import secrets
 from datetime import UTC, datetime
@@ -41,6 +42,8 @@ class EventType(StrEnum):
     JOINED = "call.joined"
     LEFT = "call.left"
     ENDED = "occurrence.ended"
+    CALLER_LOCKED = "caller.locked"
+    CONFERENCE_LOCKED = "conference.locked"
     TEST = "webhook.test"
 
 
@@ -73,6 +76,16 @@ class AboutOccurrence(msgspec.Struct, frozen=True):
     ended_at: float | None = None
 
 
+class AboutLock(msgspec.Struct, frozen=True):
+    """A conference that is locked, or a caller of it. `until` is infinite where only a person unlocks."""
+
+    conference_id: str
+    title: str
+    since: float
+    until: float
+    failures: int
+
+
 def new_event_id() -> str:
     """An ID that nobody has had before: letters, digits and `_` only, as it is part of what is signed."""
     return f"evt_{secrets.token_hex(16)}"
@@ -84,6 +97,7 @@ def event_body(
     at: float,
     occurrence: AboutOccurrence | None = None,
     call: AboutCall | None = None,
+    lock: AboutLock | None = None,
 ) -> bytes:
     """The JSON of an event: never a PIN, a passcode or a calling number."""
     data: dict[str, Any] = {}
@@ -104,6 +118,13 @@ def event_body(
             "ended": call.ended,
         }
         data["participant"] = who and {"first_name": who.first_name, "last_name": who.last_name}
+    if lock is not None:
+        data["conference"] = {"id": lock.conference_id, "title": lock.title}
+        data["lock"] = {
+            "since": _moment(lock.since),
+            "until": None if math.isinf(lock.until) else _moment(lock.until),
+            "failures": lock.failures,
+        }
     return msgspec.json.encode({"id": event_id, "type": event, "timestamp": _moment(at), "data": data})
 
 

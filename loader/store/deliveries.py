@@ -20,7 +20,7 @@ from loader.store import tables as t
 from loader.store.choices import opened_secret
 from loader.store.sealed import AT_ONCE, key_in_use, opened, seal_again
 from loader.store.store import Store
-from loader.webhooks import AboutCall, AboutOccurrence, EventType, event_body, new_event_id
+from loader.webhooks import AboutCall, AboutLock, AboutOccurrence, EventType, event_body, new_event_id
 
 LEASE: Final = 60.0
 """Seconds for which a row is one teller's alone: longer than it takes to try all that it is handed at once."""
@@ -106,13 +106,16 @@ class Outbox:
         occurrence: AboutOccurrence | None = None,
         call: AboutCall | None = None,
         *,
+        lock: AboutLock | None = None,
+        about: str | None = None,
         now: float | None = None,
     ) -> None:
-        """An event of a company that wants it."""
+        """An event of a company that wants it. `about` is what it is found by; a call's ID if there is one."""
         now = time.time() if now is None else now
         event_id, key_id = new_event_id(), self._keyring.current
-        body = event_body(event_id, event, at, occurrence, call)
-        about = call.id if call is not None else event_id
+        body = event_body(event_id, event, at, occurrence, call, lock)
+        if about is None:
+            about = call.id if call is not None else event_id
         self._rows.append(
             {
                 "company_id": company_id,
@@ -127,6 +130,17 @@ class Outbox:
                 "sealed": self._keyring.seal_secret(_purpose(event_id), body, key_id=key_id),
             }
         )
+
+    async def told_within(self, seconds: float, abouts: Collection[str]) -> set[str]:
+        """About which of these something was put there in the last so many seconds."""
+        since = time.time() - seconds
+        found: set[str] = set()
+        wanted = list(abouts)
+        for at in range(0, len(wanted), AT_ONCE):
+            some = _delivery.about.in_(wanted[at : at + AT_ONCE])
+            query = select(_delivery.about).where(some, _delivery.created_at >= since)
+            found.update((await self._connection.execute(query)).scalars())
+        return found
 
     async def write(self) -> None:
         """Put them there."""

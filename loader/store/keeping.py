@@ -9,6 +9,7 @@ from sqlalchemy import delete, select
 from loader.store import tables as t
 from loader.store.choices import Choices
 from loader.store.deliveries import SHOWN_FOR, Deliveries
+from loader.store.lockouts import Lockouts
 from loader.store.rolls import RollBook
 from loader.store.sealed import AT_ONCE
 from loader.store.store import Store
@@ -28,6 +29,7 @@ class Keeping:
         self._days = days
         self._book = RollBook(store)
         self._deliveries = Deliveries(store)
+        self._lockouts = Lockouts(store)
 
     async def too_old(self, now: float) -> dict[str, float]:
         """For each company the time before which what ended is too old, in seconds since 1970 UTC."""
@@ -42,6 +44,10 @@ class Keeping:
             or await self._erase_invitations(company_id, before)
             or await self._deliveries.erase_some(company_id, max(before, now - SHOWN_FOR))
         )
+
+    async def erase_locks(self, now: float) -> int:
+        """Erase some of the locks that are over, and of what was unlocked long ago; how many."""
+        return await self._lockouts.erase_some(now)
 
     async def _erase_invitations(self, company_id: str, before: float) -> int:
         known = t.invitation.c

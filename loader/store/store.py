@@ -96,6 +96,11 @@ class Store:
                 async for row in _stream(connection, query)
             ]
 
+    async def unlocks(self) -> list[Change]:
+        """All that the feed still tells of having been unlocked."""
+        query = select(t.change).where(t.change.c.kind == Kind.UNLOCK.value).order_by(t.change.c.position)
+        return [Change(Kind.UNLOCK, row.id, Position(row.position), row.committed_at) for row in await self.all(query)]
+
     # Conferences and switches
 
     async def conferences(

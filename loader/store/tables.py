@@ -390,6 +390,28 @@ webhook_delivery = Table(
     Index("ix_webhook_delivery_about", "about", "id"),
 )
 
+# What the throttle has locked, by the throttle's own name of what it counts. `company_id` and `organizer_id` are the
+# conference's; without a conference it is the operator's business. Who calls is sealed under a key of the key file.
+lockout = Table(
+    "lockout",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("company_id", String(64)),
+    Column("organizer_id", String(64)),
+    Column("conference_id", String(64), nullable=False),
+    Column("switch", String(80), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("until", Float, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("unlocked_at", Float, index=True),
+    Column("unlocked_by", String(64)),
+    Column("key_id", String(16), nullable=False, index=True),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("ix_lockout_company", "company_id", "until"),
+    Index("ix_lockout_until", "until"),
+)
+
 OWNER_KEYS: Final = {
     Level.ORGANIZER: organizer.c.id,
     Level.AUTHORIZATION_CODE: authorization_code.c.code,

@@ -13,9 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from loader.errors import BlockError, KeyFileError, StaleRevision
 from loader.keyring import Keyring
 from loader.model import Owner, Participant
-from loader.roll import Admitted, Event, Joined, Left, Refused
+from loader.roll import Admitted, Event, Joined, Left, Locked, Refused
 from loader.store import tables as t
 from loader.store.deliveries import Outbox
+from loader.store.lockouts import take_locked
 from loader.store.rolls import BEGINNING, Caller, Ended, Progress, opened_caller, purpose
 from loader.store.sealed import key_in_use
 from loader.store.store import Store
@@ -165,6 +166,8 @@ class _Applying:
                     self._left(event)
                 case Refused():
                     self._refused(event)
+        locked = [event for event in events if isinstance(event, Locked)]
+        await take_locked(self._connection, self._keyring, locked, self._conferences, self._outbox)
         await self._write()
         await self._outbox.write()
 
@@ -173,11 +176,16 @@ class _Applying:
             self._outbox.add(occurrence.company_id, event, at, occurrence.told, call.told if call else None)
 
     async def _look_up(self, events: Sequence[Event]) -> None:
-        conferences = {event.conference_id for event in events if isinstance(event, Admitted | Refused)}
-        call_ids = {event.call_id for event in events if not isinstance(event, Refused) and event.call_id is not None}
+        held = {event.conference_id for event in events if isinstance(event, Admitted | Refused)}
+        conferences = held | {event.conference_id for event in events if isinstance(event, Locked)}
+        call_ids = {
+            event.call_id
+            for event in events
+            if isinstance(event, Admitted | Joined | Left) and event.call_id is not None
+        }
         occurrence, call, conference = t.occurrence.c, t.call.c, t.conference.c
         is_on = and_(occurrence.conference_id.in_(bindparam("some", expanding=True)), occurrence.ended_at.is_(None))
-        for row in await self._in_slices(select(t.occurrence).where(is_on), conferences):
+        for row in await self._in_slices(select(t.occurrence).where(is_on), held):
             on = _open(row.id, row)
             self._on[on.conference_id] = on
             self._touched[on.id] = on

@@ -69,6 +69,7 @@ class Writing:
             t.company_choice.c.webhook_key_id,
             t.webhook_delivery.c.key_id,
             t.invitation.c.key_id,
+            t.lockout.c.key_id,
         )
         rows = await self._connection.execute(union(*(select(key_id) for key_id in named)))
         return {key_id for key_id in rows.scalars() if key_id is not None}
@@ -168,6 +169,23 @@ class Writing:
         if updated.rowcount == 0:
             raise NotFound(f"there is no conference {conference_id}")
         self.changed(Kind.CONFERENCE, conference_id)
+
+    async def unlock(self, ids: Sequence[str], *, by: str, at: float) -> list[str]:
+        """Have all daemons forget why these are locked; those that still were, as far as they are known."""
+        known = t.lockout.c
+        unlocked: list[str] = []
+        for begin in range(0, len(ids), _BIND_LIMIT):
+            some = known.id.in_(ids[begin : begin + _BIND_LIMIT])
+            updated = await self._connection.execute(
+                update(t.lockout)
+                .where(some, known.until > at, known.unlocked_at.is_(None))
+                .values(unlocked_at=at, unlocked_by=by[:64])
+                .returning(known.id)
+            )
+            unlocked += updated.scalars()
+        for lockout_id in unlocked:
+            self.changed(Kind.UNLOCK, lockout_id)
+        return unlocked
 
     async def record_daemon(self, state: DaemonState) -> None:
         """Keep what a daemon tells of itself, and forget daemons that have been silent for a week."""

@@ -34,9 +34,26 @@ class Followed:
 
     def __init__(self, store: Store, keyring: Keyring, url: str) -> None:
         self.live, self.health, self.metrics = Live(), Health(5.0), Metrics("0")
+        self.unlocked: list[tuple[str, float]] = []
+        """What the throttle was told to forget, and up to when."""
+        self.busy = 0
+        """How often the throttle is busy from now on."""
         self.follower = Follower(
-            store, keyring, self.live, self.health, self.metrics, interval=0.01, database_file=sqlite_file(url)
+            store,
+            keyring,
+            self.live,
+            self.health,
+            self.metrics,
+            interval=0.01,
+            database_file=sqlite_file(url),
+            unlock=self._unlock,
         )
+
+    def _unlock(self, key: str, as_of: float) -> None:
+        if self.busy:
+            self.busy -= 1
+            raise TimeoutError
+        self.unlocked.append((key, as_of))
 
     async def look(self, times: int = 1) -> list[EventDict]:
         """As the daemon does; what it logs."""

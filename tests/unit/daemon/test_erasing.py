@@ -12,12 +12,13 @@ from loader.directory import apply_directory, parse_directory
 from loader.errors import DatabaseUnavailable
 from loader.keyring import Keyring
 from loader.model import Level, Owner
-from loader.roll import Admitted, Event, Left
+from loader.roll import Admitted, Event, Left, Locked
 from loader.store import Store, rolls
 from loader.store.choices import Choices
 from loader.store.deliveries import Deliveries, Outcome
 from loader.store.invitations import Guest, Invitations
 from loader.store.keeping import DAY, Keeping
+from loader.store.lockouts import Lockouts
 from loader.store.rolls import BEGINNING, Progress, RollBook
 from loader.store.taking import RollTaker
 
@@ -173,3 +174,17 @@ async def test_it_is_done_at_once_and_again_every_hour_whatever_happens(monkeypa
         await erasing.erase_for_ever(Keeping.__new__(Keeping), sleep=sleep)
     assert done == ["erased", "3600 s"] * 3
     assert [line["problem"] for line in logged] == ["gone", "ValueError"]
+
+
+async def test_what_was_locked_goes_once_it_has_been_over_for_an_hour(store: Store, keyring: Keyring) -> None:
+    """Step by step, whosever it was; what is locked stays."""
+    kept = Kept(store, keyring)
+    events = [
+        Locked(NOW - 9000, NOW + at, f"{number:016x}", "caller", 3, conference_id, None, "pbx-1")
+        for number, (at, conference_id) in enumerate([(-3601, "C-1001"), (-3601, ""), (-3599, "C-1001"), (1, "")])
+    ]
+    await kept.taker.apply(keyring, events, "journal", BEGINNING, Progress(1, 1))
+    assert await kept.erase() == 2
+    assert len(kept.pauses) == 1
+    assert await Lockouts(store).lockout(keyring, events[2].key) is not None
+    assert await Lockouts(store).count(NOW) == 1

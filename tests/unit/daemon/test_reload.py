@@ -13,8 +13,12 @@ from loader.index import Reason
 from loader.keyring import Keyring
 from loader.model import Level, ListRevision, Owner, Switch
 from loader.publish import publish, put_back
+from loader.roll import Locked
 from loader.rotate import rotate_key
 from loader.store import Store
+from loader.store.lockouts import Lockouts
+from loader.store.rolls import Progress
+from loader.store.taking import RollTaker
 from tests.unit.daemon.conftest import Followed, People, Put, during
 from tests.unit.daemon.faults import execute
 
@@ -341,3 +345,94 @@ async def test_following_goes_on_at_the_interval_that_is_set_now(
     following.cancel()
     with pytest.raises(asyncio.CancelledError):
         await following
+
+
+class Locks:
+    """What the keeper has taken, and what people unlock."""
+
+    def __init__(self, store: Store, keyring: Keyring) -> None:
+        self._store, self._keyring = store, keyring
+
+    async def lock(self, *keys: str) -> None:
+        now = time.time()
+        events = [Locked(now, now + 60, key, "caller", 3, "C-1001", None, "pbx-1") for key in keys]
+        taker = RollTaker(self._store, quiet=60.0)
+        since = await taker.progress("journal")
+        await taker.apply(self._keyring, events, "journal", since, Progress(1, since.offset + 1))
+
+    async def unlock(self, *keys: str) -> float:
+        """When that was."""
+        assert await Lockouts(self._store).unlock(keys, by="sabine", at=time.time()) == list(keys)
+        return (await self._store.unlocks())[-1].committed_at
+
+
+KEY, ANOTHER = "00000000000000a1", "00000000000000a2"
+
+
+@pytest.fixture
+def locks(store: Store, keyring: Keyring) -> Locks:
+    return Locks(store, keyring)
+
+
+async def test_what_a_person_unlocks_is_handed_to_the_throttle(followed: Followed, locks: Locks, store: Store) -> None:
+    """Once, with the time that it is forgotten up to; nothing of the index is touched."""
+    await locks.lock(KEY, ANOTHER)
+    await followed.look()
+    index = followed.live.index
+    at = await locks.unlock(KEY)
+    await followed.look(2)
+    assert followed.unlocked == [(KEY, at)]
+    assert followed.live.index is index
+    assert followed.health.position == await store.position()
+    assert followed.metric("rollcall_commit_to_force_seconds_count") == 1
+    await locks.lock(KEY)
+    again = await locks.unlock(KEY)
+    await followed.look(2)
+    assert followed.unlocked[1:] == [(KEY, again)]
+
+
+async def test_what_was_unlocked_while_the_daemon_was_away_is_handed_over_at_the_start(
+    store: Store, keyring: Keyring, url: str, locks: Locks
+) -> None:
+    """With the first look, and not counted as a change that was late."""
+    await locks.lock(KEY, ANOTHER)
+    at = await locks.unlock(KEY)
+    await locks.unlock(ANOTHER)
+    followed = Followed(store, keyring, url)
+    await followed.load()
+    assert followed.health.position == await store.position()
+    await followed.look(2)
+    assert sorted(key for key, _ in followed.unlocked) == [KEY, ANOTHER]
+    assert followed.unlocked[0] == (KEY, pytest.approx(at, abs=1.0))
+    assert followed.metric("rollcall_commit_to_force_seconds_count") == 0
+
+
+async def test_a_throttle_that_is_busy_is_told_again_and_holds_up_nothing_else(
+    followed: Followed, locks: Locks, put: Put, alicia: Owner, people: People, store: Store
+) -> None:
+    await locks.lock(KEY)
+    followed.busy = 2
+    await locks.unlock(KEY)
+    await put(alicia, people(3))
+    logged = await followed.look()
+    assert [line["event"] for line in logged if line["log_level"] == "error"] == [
+        "database_unavailable",
+        "reload_failed",
+    ]
+    assert followed.first_name("000000") == "Mike"
+    assert followed.unlocked == []
+    await followed.look(2)
+    assert [key for key, _ in followed.unlocked] == [KEY]
+    assert followed.health.position == await store.position()
+
+
+async def test_an_unlocking_that_the_feed_no_longer_tells_of_leaves_nobody_behind(
+    followed: Followed, locks: Locks, store: Store
+) -> None:
+    """A daemon that could not look for a month has missed it, and is up to date all the same."""
+    await locks.lock(KEY)
+    await locks.unlock(KEY)
+    await Lockouts(store).erase_some(time.time() + 1e9)
+    await followed.look()
+    assert followed.unlocked == []
+    assert followed.health.position == await store.position()

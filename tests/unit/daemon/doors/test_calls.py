@@ -15,6 +15,7 @@ from daemon.metrics import Metrics
 from daemon.verify import Verifier
 from loader.errors import DatabaseUnavailable
 from loader.index import NO_THROTTLE, Decision, Question
+from loader.roll import Locked
 from tests.unit.daemon.doors.conftest import HeardServer, Served, get, listening, post
 
 ASKED = {"passcode": "7784321", "pin": "004127", "call_id": "1.17"}
@@ -41,6 +42,9 @@ class SlowRoll:
 
     def refused(self, conference_id: str, reason: str) -> None:
         self.told.append(("refused", conference_id, reason))
+
+    def locked(self, event: Locked) -> None:
+        self.told.append(("locked", event.key))
 
     def joined(self, source: str, call_id: str) -> None:
         self.told.append(("joined", source, call_id))
