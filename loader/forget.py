@@ -24,7 +24,7 @@ from loader.reader import read_list
 from loader.store import Desk, Store
 from loader.store.invitations import Guest
 from loader.store.rolls import Caller
-from loader.store.traces import CallTrace, InvitationTrace, Traces
+from loader.store.traces import CallTrace, InvitationTrace, LockTrace, Traces
 
 _TRIES: Final = 20
 """How often a list is read again that others change meanwhile."""
@@ -41,13 +41,13 @@ class Person(msgspec.Struct, frozen=True):
         """Whether all that is given is this person's."""
         return (
             (self.email is None or _plain(email) == self.email)
-            and (self.phone is None or _digits(phone) == self.phone)
+            and (self.phone is None or plain_number(phone) == self.phone)
             and (self.name is None or _plain(f"{first_name} {last_name}") == self.name)
         )
 
     def is_number(self, number: str | None) -> bool:
         """Whether a call from this number, of whomever, is this person's."""
-        return self.phone is not None and number is not None and _digits(number) == self.phone
+        return self.phone is not None and number is not None and plain_number(number) == self.phone
 
 
 class ListTrace(msgspec.Struct, frozen=True):
@@ -60,7 +60,7 @@ class ListTrace(msgspec.Struct, frozen=True):
     entries: int
 
 
-Trace = CallTrace | InvitationTrace | ListTrace
+Trace = CallTrace | InvitationTrace | LockTrace | ListTrace
 
 
 class Erased(msgspec.Struct, frozen=True):
@@ -71,6 +71,7 @@ class Erased(msgspec.Struct, frozen=True):
     invitations: int = 0
     entries: int = 0
     revisions: int = 0
+    locks: int = 0
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {count}" for name, count in msgspec.structs.asdict(self).items())
@@ -99,12 +100,14 @@ class Forgetting:
             async for found in invitations:
                 for invitation in found:
                     yield invitation
+        for lock in await self._traces.locks(self._keyring, self._person.is_number):
+            yield lock
         for trace in lists:
             yield trace
         self._tell_damaged()
 
     async def erase(self, *, by: str) -> dict[str, Erased]:
-        """Forget the person, and tell the audit trail: how much of each company was erased.
+        """Forget the person, and tell the audit trail: how much of each company was erased, and under "" of none.
 
         It can be stopped at any point and done again: what goes last is what the rest is found by. Raises
         KeyFileError, DatabaseUnavailable.
@@ -123,6 +126,10 @@ class Forgetting:
                 await self._traces.erase_invitations(found)
                 for invitation in found:
                     counted.setdefault(invitation.company_id, Counter())["invitations"] += 1
+        locks = await self._traces.locks(self._keyring, self._person.is_number)
+        await self._traces.empty_locks(self._keyring, locks)
+        for lock in locks:
+            counted.setdefault(lock.company_id, Counter())["locks"] += 1
         for company_id, owner in dict.fromkeys((trace.company_id, trace.owner) for trace in lists):
             mine = counted.setdefault(company_id, Counter())
             try:
@@ -207,12 +214,12 @@ class Forgetting:
 
     def _tell_damaged(self) -> None:
         if self._traces.damaged:
-            self.problems.append(f"{self._traces.damaged} calls or invitations were damaged or tampered with")
+            self.problems.append(f"{self._traces.damaged} calls, invitations or locks were damaged or tampered with")
 
     async def _record(self, by: str, action: str, details: Mapping[Any, object]) -> None:
         now = time.time()
         entries = [
-            AuditEntry(now, by[:64], company_id, "", action, company_id or "", str(detail))
+            AuditEntry(now, by[:64], company_id or None, "", action, company_id or "", str(detail))
             for company_id, detail in details.items()
         ]
         await Desk(self._store).record(*entries)
@@ -222,11 +229,15 @@ def parse_person(email: str | None, phone: str | None, name: str | None) -> Pers
     """What was given becomes who is meant. Raises InvalidValue."""
     if email is not None and "@" not in email:
         raise InvalidValue("an email address has an @")
-    if phone is not None and len(_digits(phone)) < 5:
+    if phone is not None and len(plain_number(phone)) < 5:
         raise InvalidValue("a telephone number has at least 5 digits")
     if name is not None and len(name.split()) < 2:
         raise InvalidValue('a name is the first and the last one, such as "Mike Doe"')
-    parts: tuple[tuple[str | None, Callable[[str], str]], ...] = ((email, _plain), (phone, _digits), (name, _plain))
+    parts: tuple[tuple[str | None, Callable[[str], str]], ...] = (
+        (email, _plain),
+        (phone, plain_number),
+        (name, _plain),
+    )
     return Person(*(None if text is None else read(text) for text, read in parts))
 
 
@@ -235,6 +246,6 @@ def _plain(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def _digits(text: str) -> str:
+def plain_number(text: str) -> str:
     """A number without all that people put between its digits; `00` in front is a `+`, and `(0)` is not dialled."""
     return re.sub(r"[^0-9]", "", text.replace("(0)", "")).removeprefix("00")

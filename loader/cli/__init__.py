@@ -77,6 +77,10 @@ def _run(args: argparse.Namespace) -> int:
             from loader.cli import switches
 
             return switches.run(args, settings)
+        case "locked" | "unlock":
+            from loader.cli import locks
+
+            return locks.run(args, settings)
         case "forget":
             from loader.cli import forgetting
 

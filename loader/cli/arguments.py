@@ -22,6 +22,10 @@ Give - for the PIN to have it read from standard input, so that it stands in no 
 _CHECK = """\
 Tell all that is wrong with a list file. It is 0 without errors, 1 with errors, 2 if the file cannot be read."""
 
+_UNLOCK = """\
+Forget the wrong tries of what is locked, so that callers may try again, at every daemon within a second. Who goes on
+guessing is locked again. A conference is unlocked for everybody; callers who are locked themselves stay so.
+Those who withhold their number are found by their key. It is 1 if nothing of that is locked."""
 _FORGET = """\
 Tell where one person's data stands: calls of rolls, invitations, and lists with their kept revisions. PINs are not told.
 With --erase it is erased there: calls stay as nobody's, invitations and entries go, and so do the old revisions of
@@ -54,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     _add_directory(commands.add_parser)
     _add_lists(commands.add_parser)
     _add_switch(commands.add_parser)
+    _add_locks(commands.add_parser)
     look_up = _add(commands.add_parser, "lookup", "how a PIN is answered, list by list", _LOOKUP)
     look_up.add_argument("passcode", metavar="PASSCODE")
     look_up.add_argument("pin", metavar="PIN", help="the PIN, or - to read it from standard input")
@@ -103,6 +108,17 @@ def _add_forget(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
     forget.add_argument("--company", metavar="ID", help="look at this company alone")
     forget.add_argument("--erase", action="store_true", help="erase it; without this it is only told")
+
+
+def _add_locks(add: Callable[..., argparse.ArgumentParser]) -> None:
+    locked = _add(add, "locked", "who must wait now, as too many wrong tries were made")
+    _add_format(locked)
+    unlock = _add(add, "unlock", "forget the wrong tries, and let those who wait try again", _UNLOCK)
+    unlock.add_argument("--caller", metavar="NUMBER", help="who calls from this number")
+    unlock.add_argument("--conference", metavar="ID", help="a conference; with --caller that caller of it alone")
+    unlock.add_argument("--switch", metavar="ID", help="a switch")
+    unlock.add_argument("--key", metavar="KEY", help="one of those that `rollcall locked` shows, by its key")
+    unlock.add_argument("--all", action="store_true", help="all that `rollcall locked` shows")
 
 
 def _add_switch(add: Callable[..., argparse.ArgumentParser]) -> None:

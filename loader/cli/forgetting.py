@@ -14,7 +14,7 @@ from loader.keyring import Keyring
 from loader.model import Level, Owner
 from loader.settings import Settings
 from loader.store import People, Store, open_store
-from loader.store.traces import CallTrace, InvitationTrace
+from loader.store.traces import CallTrace, InvitationTrace, LockTrace
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -51,6 +51,7 @@ async def _tell(forgetting: Forgetting) -> None:
     invitations = [
         (one.company_id, one.conference_id, moment(one.queued_at)) for one in found if isinstance(one, InvitationTrace)
     ]
+    locks = [(one.company_id, one.conference_id, moment(one.at)) for one in found if isinstance(one, LockTrace)]
     lists = [
         (one.company_id, one.owner.level.value, one.owner.id, int(one.revision),
          "in force" if one.in_force else "kept", one.entries)
@@ -59,18 +60,20 @@ async def _tell(forgetting: Forgetting) -> None:
     for kind, titles, rows in (
         ("call", ("company", "roll", "conference", "title", "began at", "admitted at"), calls),
         ("invitation", ("company", "conference", "queued at"), invitations),
+        ("lock", ("company", "conference", "locked at"), locks),
         ("list", ("company", "level", "owner", "revision", "state", "entries"), lists),
     ):
         if rows:
             table(kind, titles, rows)
-    complain(f"calls {len(calls)}, invitations {len(invitations)}, list revisions {len(lists)}; nothing was changed")
+    counts = f"calls {len(calls)}, invitations {len(invitations)}, locks {len(locks)}, list revisions {len(lists)}"
+    complain(f"{counts}; nothing was changed")
 
 
 async def _erase(forgetting: Forgetting) -> None:
     with at_work("erasing one person"):
         erased = await forgetting.erase(by=system_user())
     for company_id, counts in sorted(erased.items()):
-        say(f"company {company_id}: erased {counts}")
+        say(f"{f'company {company_id}' if company_id else 'of no company'}: erased {counts}")
     if not erased:
         say("there was nothing to erase")
 

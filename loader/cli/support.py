@@ -21,6 +21,7 @@ from loader.model import Conference, DaemonState, Owner
 from loader.publish import read_list
 from loader.settings import Settings
 from loader.store import Store, open_store
+from loader.store.lockouts import Lockouts
 
 _SILENT_AFTER: Final = 60.0
 """Seconds without a word from a daemon after which it is told as silent."""
@@ -99,7 +100,8 @@ async def _status(settings: Settings, *, as_json: bool) -> None:
     if as_json:
         say(json.dumps(status, ensure_ascii=False))
         return
-    fields([("database", status["database"]), ("position", status["position"]), *status["counts"].items()])
+    names = ("database", "position", "locked")
+    fields([*((name, status[name]) for name in names), *status["counts"].items()])
     for kind, titles in _TITLES.items():
         table(kind, titles, [tuple(row.values()) for row in status[f"{kind}s"]])
 
@@ -115,6 +117,7 @@ async def _read_status(store: Store) -> dict[str, Any]:
     return {
         "database": store.name,
         "position": position,
+        "locked": await Lockouts(store).count(time.time()),
         "counts": await store.counts(),
         "lists": [
             {

@@ -65,6 +65,16 @@ class Lockout(msgspec.Struct, frozen=True):
     caller: str | None
     is_damaged: bool = False
 
+    @property
+    def about(self) -> str:
+        """What the audit trail is told that it is about."""
+        return self.conference_id or (self.switch if self.kind == SWITCH else "passcodes")
+
+    @property
+    def detail(self) -> str:
+        """What the audit trail is told beside that; never a number, as nobody could take it out again."""
+        return f"{self.kind} {self.id}"
+
 
 class Lockouts:
     """Every method raises DatabaseUnavailable if the database cannot be used now."""
@@ -179,7 +189,8 @@ async def _last_told(connection: AsyncConnection, keys: Collection[str]) -> dict
 
 def _row(keyring: Keyring, event: Locked, conference: Any) -> dict[str, Any]:
     key_id = keyring.current
-    caller = msgspec.msgpack.encode(event.caller)
+    # Whose try was the last one before all had to wait is nobody's business.
+    caller = msgspec.msgpack.encode(event.caller if event.kind == CALLER else None)
     return {
         "id": event.key,
         "kind": event.kind,
@@ -235,6 +246,12 @@ def purpose(lockout_id: str) -> str:
     return f"lockout|{lockout_id}"
 
 
+def opened_number(keyring: Keyring, row: Any) -> str | None:
+    """The calling number of a row of `lockout`. Raises KeyFileError, BlockError."""
+    number: str | None = msgspec.msgpack.decode(opened(keyring, purpose(row.id), row), type=str | None)
+    return number
+
+
 def _described() -> Select[Any]:
     return select(t.lockout, t.conference.c.title).outerjoin(t.conference, t.conference.c.id == _lockout.conference_id)
 
@@ -264,7 +281,7 @@ def _opened(keyring: Keyring, rows: Sequence[Any]) -> list[Lockout]:
         try:
             # A key that has come since the file was read is read once for all rows under it.
             keyring = keyring.holding(row.key_id)
-            caller = msgspec.msgpack.decode(opened(keyring, purpose(row.id), row), type=str | None)
+            caller = opened_number(keyring, row)
         except (BlockError, KeyFileError):
             is_damaged = True
         found.append(Lockout(**{name: getattr(row, name) for name in fields}, caller=caller, is_damaged=is_damaged))

@@ -14,6 +14,8 @@ from loader.keyring import Keyring
 from loader.model import Level, Owner
 from loader.store import tables as t
 from loader.store.invitations import Guest, opened_guest
+from loader.store.lockouts import CALLER, opened_number
+from loader.store.lockouts import purpose as purpose_of_lock
 from loader.store.rolls import Caller, opened_caller, purpose
 from loader.store.sealed import AT_ONCE, key_in_use
 from loader.store.store import Store
@@ -43,6 +45,15 @@ class InvitationTrace(msgspec.Struct, frozen=True):
     queued_at: float
 
 
+class LockTrace(msgspec.Struct, frozen=True):
+    """A lock of somebody's number. `company_id` is empty where passcodes were guessed."""
+
+    id: str
+    company_id: str
+    conference_id: str
+    at: float
+
+
 class Traces:
     """Looks at some hundred rows at a time. Every method raises DatabaseUnavailable if the database cannot be used now.
 
@@ -53,7 +64,7 @@ class Traces:
         self._store = store
         self._company_id = company_id
         self.damaged = 0
-        """Calls and invitations that cannot be opened, and so belong to nobody that could be told."""
+        """Calls, invitations and locks that cannot be opened, and so belong to nobody that could be told."""
 
     async def calls(self, keyring: Keyring, is_meant: Callable[[Caller], bool]) -> AsyncGenerator[Sequence[CallTrace]]:
         """The calls whose caller is meant. Raises KeyFileError."""
@@ -143,6 +154,43 @@ class Traces:
         async with self._store.transaction() as connection:
             ids = [one.id for one in invitations]
             await connection.execute(delete(t.invitation).where(t.invitation.c.id.in_(ids)))
+
+    async def locks(self, keyring: Keyring, is_number: Callable[[str | None], bool]) -> list[LockTrace]:
+        """The locks, be they over or not, of callers whose number is meant. Raises KeyFileError."""
+        lockout = t.lockout.c
+        query = select(t.lockout).where(lockout.kind == CALLER).order_by(lockout.id).limit(AT_ONCE)
+        query = self._of_company(query, lockout.company_id)
+        found: list[LockTrace] = []
+        last = ""
+        while rows := await self._store.all(query.where(lockout.id > last)):
+            last = rows[-1].id
+            found += [
+                LockTrace(row.id, row.company_id or "", row.conference_id, row.at)
+                for row in rows
+                if self._is_meant(lambda row=row: is_number(opened_number(keyring, row)))  # type: ignore[misc]
+            ]
+        return found
+
+    async def empty_locks(self, keyring: Keyring, locks: Sequence[LockTrace]) -> None:
+        """The locks stay, as those of a number that was withheld. Raises KeyFileError."""
+        if not locks:
+            return
+        lockout = t.lockout.c
+        async with self._store.transaction() as connection:
+            ring = await key_in_use(connection, keyring)
+            nobody = msgspec.msgpack.encode(None)
+            await connection.execute(
+                update(t.lockout)
+                .where(lockout.id == bindparam("known"))
+                .values(key_id=ring.current, sealed=bindparam("new_sealed")),
+                [
+                    {
+                        "known": one.id,
+                        "new_sealed": ring.seal_secret(purpose_of_lock(one.id), nobody, key_id=ring.current),
+                    }
+                    for one in locks
+                ],
+            )
 
     async def owners(self) -> list[tuple[str, Owner]]:
         """Whose lists there are, each with the company."""

@@ -11,14 +11,15 @@ from loader.forget import Erased, Forgetting, ListTrace, parse_person
 from loader.keyring import Keyring
 from loader.model import Entry, Level, Owner, Participant, Pin
 from loader.publish import publish, put_back, read_list
-from loader.roll import Admitted, Event
+from loader.roll import Admitted, Event, Locked
 from loader.store import Desk, Store
 from loader.store.choices import Choices
 from loader.store.deliveries import Deliveries
 from loader.store.invitations import Guest, Invitations
+from loader.store.lockouts import Lockouts
 from loader.store.rolls import BEGINNING, Progress, RollBook
 from loader.store.taking import RollTaker
-from loader.store.traces import CallTrace, InvitationTrace, Traces
+from loader.store.traces import CallTrace, InvitationTrace, LockTrace, Traces
 
 T = 1_700_000_000.0
 MIKE = Entry(Pin("004127"), "Mike", "Doe", "XYZ", "+1 555 0100", "mike@example.com", "Uxbridge", "UK", "")
@@ -189,7 +190,7 @@ async def test_the_audit_trail_tells_who_did_it_and_how_much_and_not_whom(kept: 
     _, (done, begun) = await Desk(kept.store).audit()
     assert (begun.action, begun.user_id, begun.company_id, begun.detail) == ("forget_begun", "cli:test", None, "")
     assert (done.action, done.user_id, done.company_id) == ("forget_done", "cli:test", "globaltest")
-    assert done.detail == "calls 2, events 2, invitations 1, entries 2, revisions 4"
+    assert done.detail == "calls 2, events 2, invitations 1, entries 2, revisions 4, locks 0"
     assert "mike" not in str((done, begun)).lower()
 
 
@@ -251,7 +252,7 @@ async def test_a_call_that_cannot_be_opened_is_told_and_the_rest_is_done(kept: K
         await connection.execute(call.update().where(call.c.id == 2).values(sealed=b"x" * 40))
     forgetting = kept.forgetting(email="mike@example.com")
     assert (await forgetting.erase(by="cli:test"))["globaltest"].calls == 2
-    assert forgetting.problems == ["1 calls or invitations were damaged or tampered with"]
+    assert forgetting.problems == ["1 calls, invitations or locks were damaged or tampered with"]
 
 
 async def test_what_is_dropped_cannot_be_put_back(kept: Kept) -> None:
@@ -289,3 +290,24 @@ def test_a_person_is_found_however_it_was_written(who: dict[str, str], first_nam
     person = parse_person(who.get("email"), who.get("phone"), who.get("name"))
     assert person.is_meant(first_name=first_name, last_name="Doe", email="", phone=phone)
     assert not person.is_meant(first_name="Zora", last_name="Doe", email="", phone="+44 20 5550 0102")
+
+
+async def test_a_number_that_is_locked_is_forgotten_and_stays_locked(kept: Kept) -> None:
+    """As one that was withheld; whoever it was, and also where he guessed passcodes."""
+    await kept.happens(
+        *(
+            Locked(T, T + 60, f"{number:016x}", "caller", 3, conference_id, caller, "pbx")
+            for number, (conference_id, caller) in enumerate(
+                [("C-1001", "+1 555 0100"), ("", "0015550100"), ("C-1001", "+15550101"), ("C-1001", None)]
+            )
+        )
+    )
+    locks = [one async for one in kept.forgetting(phone="+15550100").find() if isinstance(one, LockTrace)]
+    assert [(one.company_id, one.conference_id) for one in locks] == [("globaltest", "C-1001"), ("", "")]
+    erased = await kept.erase(phone="+15550100")
+    assert (erased["globaltest"].locks, erased[""]) == (1, Erased(locks=1))
+    left = await Lockouts(kept.store).locked(kept.keyring, T + 1)
+    assert [one.caller for one in left] == [None, None, "+15550101", None]
+    _, done = await Desk(kept.store).audit(action="forget_done")
+    assert {one.company_id for one in done} == {None, "globaltest"}
+    assert not [one async for one in kept.forgetting(phone="+15550100").find() if isinstance(one, LockTrace)]

@@ -46,14 +46,14 @@ def test_it_is_told_where_somebody_stands_and_nothing_is_changed(met: Path, run:
         "call\tglobaltest\t1\tC-1001\tWeekly call\t2023-11-14T22:13:20Z\t2023-11-14T22:13:20Z",
         "list\tglobaltest\torganizer\talicia\t1\tin force\t1",
     ]
-    assert err == "rollcall: calls 1, invitations 0, list revisions 1; nothing was changed\n"
+    assert err == "rollcall: calls 1, invitations 0, locks 0, list revisions 1; nothing was changed\n"
     assert run("forget", *who).out == out
 
 
 def test_it_is_erased_and_told_how_much(met: Path, run: Run) -> None:
     status, out, err = run("forget", "--email", "mike@example.com", "--erase")
     assert (status, err) == (0, "")
-    assert out == "company globaltest: erased calls 1, events 0, invitations 0, entries 1, revisions 1\n"
+    assert out == "company globaltest: erased calls 1, events 0, invitations 0, entries 1, revisions 1, locks 0\n"
     assert run("forget", "--email", "mike@example.com").out == ""
     assert run("forget", "--email", "mike@example.com", "--erase").out == "there was nothing to erase\n"
     assert "271828" in run("export", "--organizer", "alicia").out
