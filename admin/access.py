@@ -10,8 +10,10 @@ from enum import StrEnum
 from typing import Final
 
 from loader.errors import NotFound
+from loader.keyring import Keyring
 from loader.model import Level, Owner, Role, User
 from loader.store import Desk
+from loader.store.lockouts import Lockout, Lockouts
 from loader.store.rolls import Occurrence, RollBook
 
 LIVE_FOR: Final = 3600.0
@@ -31,6 +33,10 @@ class Action(StrEnum):
     """Watch the rolls of conferences that are on."""
     ROLLS = "rolls"
     """See the rolls of those that are over too, and download them."""
+    LOCKS = "locks"
+    """See who must wait, as too many wrong tries were made."""
+    UNLOCK = "unlock"
+    """Let those try again."""
     DIRECTORY = "directory"
     """Manage a company's users, organizers, codes and conferences."""
     SETTINGS = "settings"
@@ -66,6 +72,8 @@ MATRIX: Final[Mapping[Action, Mapping[Role, Scope]]] = {
         Action.SEND_ROLLS: (_OWN, _N, _COMPANY, _COMPANY, _N),
         Action.LIVE_ROLLS: (_OWN, _N, _COMPANY, _COMPANY, _N),
         Action.ROLLS: (_OWN, _N, _COMPANY, _N, _N),
+        Action.LOCKS: (_OWN, _N, _COMPANY, _COMPANY, _ALL),
+        Action.UNLOCK: (_OWN, _N, _COMPANY, _N, _ALL),
         Action.DIRECTORY: (_N, _N, _COMPANY, _N, _ALL),
         Action.SETTINGS: (_N, _N, _COMPANY, _N, _ALL),
         Action.INSTALLATION: (_N, _N, _N, _N, _ALL),
@@ -122,6 +130,17 @@ async def require_roll(book: RollBook, user: User, occurrence_id: int, *, now: f
     if occurrence.ended_at is not None and occurrence.ended_at < now - LIVE_FOR:
         require(user, Action.ROLLS)
     return occurrence
+
+
+async def require_lockout(lockouts: Lockouts, keyring: Keyring, user: User, lockout_id: str) -> Lockout:
+    """What is to be unlocked. Raises NotFound if it is not known, or not for this user to unlock."""
+    reach = require(user, Action.UNLOCK)
+    lockout = await lockouts.lockout(keyring, lockout_id)
+    if lockout is None or (reach is not Scope.ALL and lockout.company_id != user.company_id):
+        raise NotFound("there is no such lock")
+    if reach is Scope.OWN and lockout.organizer_id != user.organizer_id:
+        raise NotFound("there is no such lock")
+    return lockout
 
 
 def company_for(user: User, action: Action, asked: str | None) -> str:

@@ -33,6 +33,7 @@ from admin.pages import (
     installation,
     invite,
     lists,
+    locked,
     rolls,
     send_roll,
     signin,
@@ -51,6 +52,7 @@ from loader.service import listening
 from loader.settings import Settings
 from loader.store import Desk, People, Store, open_store
 from loader.store.invitations import Invitations
+from loader.store.lockouts import Lockouts
 from loader.store.roll_mail import RollMail
 from loader.store.rolls import RollBook
 
@@ -70,6 +72,7 @@ _PAGES: Final = (
     history,
     conferences,
     rolls,
+    locked,
     invite,
     send_roll,
     choices,
@@ -124,6 +127,7 @@ def make_app(settings: Settings, store: Store, keyring: Keyring, *, signing: Sig
     app[keys.DESK] = Desk(store)
     app[keys.KEYRING] = keyring
     app[keys.LISTS] = Lists(store, keyring)
+    app[keys.LOCKOUTS] = Lockouts(store)
     app[keys.ROLL_BOOK] = RollBook(store)
     app[keys.ROLLS] = Rolls(app[keys.ROLL_BOOK], store, app[keys.DESK], app[keys.LISTS], keyring)
     app[keys.WATCHING] = Watching(app[keys.ROLL_BOOK].version)

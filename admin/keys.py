@@ -20,6 +20,7 @@ from loader.keyring import Keyring
 from loader.settings import Settings
 from loader.store import Desk, People, Store
 from loader.store.invitations import Invitations
+from loader.store.lockouts import Lockouts
 from loader.store.roll_mail import RollMail
 from loader.store.rolls import RollBook
 
@@ -29,6 +30,7 @@ PEOPLE: Final = web.AppKey("people", People)
 DESK: Final = web.AppKey("desk", Desk)
 KEYRING: Final = web.AppKey("keyring", Keyring)
 LISTS: Final = web.AppKey("lists", Lists)
+LOCKOUTS: Final = web.AppKey("lockouts", Lockouts)
 SIGNING: Final = web.AppKey("signing", Signing)
 POST: Final = web.AppKey("post", Post)
 MAILER: Final = web.AppKey("mailer", Mailer)

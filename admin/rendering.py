@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -55,7 +56,12 @@ def set_up(app: web.Application, *, time_zone: str, static: Mapping[str, str]) -
             "hours": partial(_hours, language=language),
             "problem": partial(message, language=language),
         }
-        environment.globals |= {"static": static, "language": language, "language_names": LANGUAGE_NAMES}
+        environment.globals |= {
+            "static": static,
+            "language": language,
+            "language_names": LANGUAGE_NAMES,
+            "infinity": math.inf,
+        }
 
 
 def render(request: web.Request, visitor: Visitor, template: str, status: int = 200, **context: Any) -> web.Response:

@@ -37,6 +37,7 @@ async def show(request: web.Request) -> web.Response:
         visitor,
         "conferences.html",
         conferences=conferences,
+        locked=await request.app[keys.LOCKOUTS].of_conferences(time.time(), user.company_id or ""),
         dates={one: words.span(date) for one, date in dates.items()},
         everybody=require(user, Action.CONFERENCES) is Scope.COMPANY,
         gets_rolls=None if own is None else await request.app[keys.ROLL_MAIL].choice(own),

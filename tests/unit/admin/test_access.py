@@ -85,7 +85,7 @@ async def test_another_companys_things_are_told_as_those_that_do_not_exist(brows
 @pytest.mark.parametrize(
     ("user", "allowed"),
     [
-        ("org", ["/lists/organizer/olive", "/conferences", "/upload"]),
+        ("org", ["/lists/organizer/olive", "/conferences", "/upload", "/locked"]),
         ("adm", ["/lists/authorization_code/11", "/upload"]),
         ("whole", ["/lists/company/one", "/upload"]),
         (
@@ -97,6 +97,7 @@ async def test_another_companys_things_are_told_as_those_that_do_not_exist(brows
                 "/lists/authorization_code/12",
                 "/lists/company/one",
                 "/conferences",
+                "/locked",
                 "/upload",
                 "/companies/one",
                 "/companies/one/user/org",
@@ -105,7 +106,7 @@ async def test_another_companys_things_are_told_as_those_that_do_not_exist(brows
                 "/audit.csv",
             ],
         ),
-        ("coo", []),
+        ("coo", ["/locked"]),
         (
             "ope",
             [
@@ -116,6 +117,7 @@ async def test_another_companys_things_are_told_as_those_that_do_not_exist(brows
                 "/companies/one/settings",
                 "/companies/two/settings",
                 "/switches",
+                "/locked",
                 "/sessions",
                 "/audit",
                 "/audit.csv",
@@ -130,7 +132,7 @@ async def test_every_role_has_its_own_pages_and_no_others(browser: NewBrowser, u
         "/lists/authorization_code/12", "/lists/company/one", "/conferences", "/upload", "/companies",
         "/companies/one", "/companies/one/user/org", "/companies/two/user/sup2",
         "/companies/one/settings", "/companies/two/settings", "/switches", "/sessions", "/audit",
-        "/audit.csv",
+        "/audit.csv", "/locked",
     ]  # fmt: skip
     opened = await browser(user)
     for path in pages:
