@@ -20,7 +20,7 @@ PAGES = {
     "ugo": ["/", "/lists/authorization_code/2696367V", "/upload"],
     "sabine": ["/", "/upload", "/lists/company/globaltest", "/companies/globaltest", "/companies/globaltest/user",
                "/companies/globaltest/user/ugo", "/companies/globaltest/conference/C-1001", "/companies/globaltest/settings", "/conferences", "/audit"],
-    "kenji": ["/", "/account"],
+    "kenji": ["/", "/locked", "/account"],
     "operator": ["/", "/companies", "/companies/palewater", "/companies/palewater/settings", "/switches", "/sessions", "/audit"],
 }  # fmt: skip
 LOOKS: dict[str, dict[str, Any]] = {
