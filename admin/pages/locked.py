@@ -34,6 +34,7 @@ async def show(request: web.Request) -> web.Response:
         "locked.html",
         locked=await lockouts.locked(request.app[keys.KEYRING], now, **whose, limit=_SHOWN),
         count=count,
+        is_full=await lockouts.is_full(now, company_id=whose.get("company_id")),
         kept=KEPT,
         everybody=reach is not Scope.OWN,
         everything=reach is Scope.ALL,

@@ -101,6 +101,12 @@ class Lockouts:
         (row,) = await self._store.all(query.where(_is_locked(now), *_whose(company_id, organizer_id)))
         return int(row.counted)
 
+    async def is_full(self, now: float, *, company_id: str | None = None) -> bool:
+        """Whether more may be locked than is kept: of a company, or of any if none is given."""
+        counted = select(func.count().label("counted")).select_from(t.lockout)
+        query = counted.where(_is_locked(now), *_whose(company_id, None)).group_by(_lockout.company_id)
+        return any(row.counted >= KEPT for row in await self._store.all(query))
+
     async def lockout(self, keyring: Keyring, lockout_id: str) -> Lockout | None:
         """One of those that are kept, be it over or not."""
         found = _opened(keyring, await self._store.all(_described().where(_lockout.id == lockout_id)))

@@ -163,6 +163,7 @@ async def test_the_page_says_when_it_does_not_have_all(
     monkeypatch.setattr(lockouts, "KEPT", 3)
     monkeypatch.setattr("admin.pages.locked.KEPT", 3)
     await calls.tell(*(lock(f"{number:016x}") for number in range(10)))
+    assert "More may be locked" not in await page_of(await browser("sup2"))
     opened = await browser("org")
     page = await page_of(opened)
     assert len(told(page)) == 3
@@ -171,6 +172,10 @@ async def test_the_page_says_when_it_does_not_have_all(
     page = await page_of(opened)
     assert len(told(page)) == 2
     assert "2 of 3 are shown" in page
+    await calls.tell(*(lock(f"{number:016x}", "A-2", lasts=900) for number in range(20, 22)))
+    page = await page_of(opened)
+    assert len(told(page)) == 1
+    assert "More may be locked than stands here" in page, "others of her company have taken the place"
 
 
 async def test_a_number_that_cannot_be_read_is_told_as_that(attacked: Store, browser: NewBrowser) -> None:
