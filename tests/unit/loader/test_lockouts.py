@@ -309,3 +309,10 @@ async def test_a_database_that_is_only_read_tells_them_too(told: Told, url: str)
     await told.tell(caller())
     async with open_store(url, writable=False) as store:
         assert len(await Lockouts(store).locked(told.keyring, T + 1)) == 1
+
+
+async def test_a_key_stays_in_the_file_as_long_as_a_number_is_sealed_under_it(told: Told, store: Store) -> None:
+    await told.tell(caller())
+    async with store.writing() as writing:
+        await writing.use_key("another")
+        assert await writing.key_ids() == {"another", told.keyring.current}
