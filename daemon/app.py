@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 
+from daemon.counting_throttle import CountingThrottle
 from daemon.doors.http import DOOR, HttpDoor
 from daemon.doors.http_server import HttpServer
 from daemon.doors.openapi import document
@@ -32,6 +33,7 @@ from daemon.presence import Presence
 from daemon.reload import Follower
 from daemon.rereading import needing_restart
 from daemon.rollkeeping import RollKeeping
+from daemon.throttling import Throttling
 from loader.errors import DatabaseUnavailable, KeyFileError, SettingsError
 from loader.keyring import FollowedKeys, Keyring
 from loader.logs import configure_logs
@@ -65,6 +67,7 @@ class Daemon:
         self._metrics.database_up.set_function(lambda: float(self._health.database_up(time.monotonic())))
         self._follower: Follower | None = None
         self._book: RollBook | None = None
+        self._throttle: CountingThrottle | None = None
 
     async def run(self) -> None:
         """Answer switches until SIGTERM or SIGINT, then finish what is under way.
@@ -83,11 +86,14 @@ class Daemon:
         keeping = RollKeeping(journal, lambda: self._settings, self._metrics.webhooks)
         self._metrics.roll_backlog.set_function(keeping.backlog)
         self._metrics.roll_events_waiting.set_function(lambda: float(journal.waiting))
+        throttling = Throttling(self._settings.throttle, lambda: self._journal_keys(), self._metrics, roll.locked)  # noqa: PLW0108
+        self._throttle = throttling.throttle
         surroundings = Surroundings(
             self._live,
             self._metrics,
             lambda: self._keyring,
             lambda: self._settings.daemon.drain_timeout,
+            self._throttle,
             rolls=roll,
         )
         http = HttpDoor(
@@ -112,6 +118,7 @@ class Daemon:
             drain_timeout=lambda: _OPERATIONS_TIMEOUT,
         )
         async with (
+            throttling.lasting(),
             keeping.keeping(),
             _closed_at_the_end(journal, roll),
             listening(
@@ -163,6 +170,7 @@ class Daemon:
                         self._metrics,
                         interval=self._settings.daemon.poll_interval,
                         database_file=sqlite_file(url),
+                        unlock=self._unlock,
                     )
                     presence = Presence(store, daemon_id, self._version, follower)
                     self._book = RollBook(store)
@@ -177,6 +185,10 @@ class Daemon:
             finally:
                 self._book = None
             await asyncio.sleep(_TRY_AGAIN)
+
+    def _unlock(self, key: str, as_of: float) -> None:
+        if self._throttle is not None:
+            self._throttle.unlock(key, as_of)
 
     def _read_again(self) -> None:
         """Read settings and key file again; what is wrong leaves all as it was."""
@@ -193,6 +205,8 @@ class Daemon:
         self._keyring = keyring
         self._journal_keys = FollowedKeys(keyring)
         self._health.stale_after = new.daemon.stale_after
+        if self._throttle is not None:
+            self._throttle.limit(new.throttle)
         if self._follower is not None:
             self._follower.interval = new.daemon.poll_interval
             self._follower.take(keyring)

@@ -9,11 +9,12 @@ from typing import Final
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from daemon.counters import Counters, Kind
 from daemon.verify import ACCEPTED, Tally
 from loader.index import Reason
 
@@ -65,6 +66,24 @@ class Metrics:
         )
         for result in ("delivered", "failed", "given_up"):
             self._webhooks.labels(result)
+        self._locked = Counter(
+            "rollcall_throttle_locked",
+            "Locks that were set or made longer, by what was locked.",
+            ["kind"],
+            registry=registry,
+        )
+        for kind in ("caller", "conference", "switch"):
+            self._locked.labels(kind)
+        self._held_up = Counter(
+            "rollcall_throttle_refused",
+            "Verifications that were answered `locked`, by whose count was the reason.",
+            ["kind"],
+            registry=registry,
+        )
+        for kind in ("call", "caller", "conference", "switch", "busy"):
+            self._held_up.labels(kind)
+        self._counters = _Counters()
+        registry.register(self._counters)
         self.roll_backlog = Gauge(
             "rollcall_roll_journal_bytes", "Bytes of events that are in the journal.", registry=registry
         )
@@ -144,6 +163,18 @@ class Metrics:
         """So many tries to tell companies of events were `delivered` or `failed`, or events `given_up`."""
         self._webhooks.labels(result).inc(count)
 
+    def locked(self, kind: str) -> None:
+        """A caller, a conference or a switch was locked, or locked for longer."""
+        self._locked.labels(kind).inc()
+
+    def held_up(self, kind: str) -> None:
+        """A verification was answered `locked`, as this kind of count says."""
+        self._held_up.labels(kind).inc()
+
+    def throttle_counters(self, counters: Counters | None) -> None:
+        """The counters that are told of from now on."""
+        self._counters.told = counters
+
     def in_force(self, seconds: float) -> None:
         """One commit is in force, so many seconds after it."""
         self._commit_to_force.observe(seconds)
@@ -192,3 +223,24 @@ class _Verifications(Collector):
             )
         yield results
         yield durations
+
+
+class _Counters(Collector):
+    """How full the throttle's counters are: of all daemons that share them."""
+
+    def __init__(self) -> None:
+        self.told: Counters | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        used = GaugeMetricFamily("rollcall_throttle_used", "Counters of the throttle in use, by kind.", labels=["kind"])
+        places = GaugeMetricFamily("rollcall_throttle_places", "Counters that there is room for.", labels=["kind"])
+        evicted = CounterMetricFamily(
+            "rollcall_throttle_evicted", "Counters that gave way, as their kind was full.", labels=["kind"]
+        )
+        if self.told is not None:
+            for kind in Kind:
+                label = [kind.name.lower()]
+                used.add_metric(label, self.told.used(kind))
+                places.add_metric(label, self.told.places(kind))
+                evicted.add_metric(label, self.told.evicted(kind))
+        yield from (used, places, evicted)

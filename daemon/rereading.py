@@ -6,10 +6,12 @@ from typing import Final
 
 import msgspec
 
+from loader.sections import Throttle
 from loader.settings import Settings
 
 _AT_ONCE: Final = frozenset(
     (
+        *(f"throttle.{name}" for name in Throttle.__struct_fields__ if name not in ("file", "memory")),
         "daemon.poll_interval",
         "daemon.stale_after",
         "daemon.drain_timeout",

@@ -10,10 +10,14 @@ from typing import Final, NamedTuple, TypeAlias
 
 from daemon.live import Live
 from daemon.roll import NO_ROLL, Roll
-from loader.index import NO_THROTTLE, Decision, Question, Throttle, decide
+from daemon.throttle import NO_THROTTLE, Throttle
+from loader.index import Decision, Question, Reason, decide
 
 ACCEPTED: Final = "accepted"
 REJECTED: Final = "rejected"
+
+_COUNTED: Final = frozenset((Reason.UNKNOWN_PASSCODE, Reason.INACTIVE_PIN, Reason.UNKNOWN_PIN))
+"""What is a guess that was wrong."""
 
 Tally: TypeAlias = Callable[[str, float], None]
 """Counts one verification: its result (`accepted`, or the reason against it), and the seconds it took."""
@@ -49,11 +53,21 @@ class Verifier:
         index = self._live.index
         if index is None:
             return None
-        decision = decide(index, question, self._throttle)
+        switch = switch or self._door
+        attempt = self._throttle.attempt(question, switch)
+        decision = decide(index, question, attempt)
+        if decision.level is not None and decision.conference is not None:
+            attempt.accepted(decision.conference)
+        elif decision.reason in _COUNTED:
+            decision = attempt.rejected(decision)
         self._tally(decision.reason or ACCEPTED, perf_counter() - begun)
         verification = Verification(f"{self._prefix}-{next(self._numbers):x}", decision)
         if decision.reason is None:
-            self._roll.admitted(self._door, switch or self._door, question, verification.id, decision)
+            self._roll.admitted(self._door, switch, question, verification.id, decision)
         elif decision.conference is not None:
             self._roll.refused(decision.conference.id, decision.reason)
         return verification
+
+    def unknown_passcode(self, switch: str) -> None:
+        """A switch asked for a conference that is not there: passcodes are guessed too."""
+        self._throttle.unknown_passcode(switch)

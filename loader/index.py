@@ -58,25 +58,27 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
         return self.reason is None
 
 
-class Throttle(Protocol):
-    """Where guessing is held up: section 7. Both answer seconds to wait, or None to go on."""
+class Guard(Protocol):
+    """Who stands before the lists: section 7. Both answer seconds to wait, or None to go on."""
 
-    def caller_locked_for(self, question: Question) -> int | None: ...
+    def caller_locked_for(self) -> int | None:
+        """Whether the call or the caller must wait."""
 
-    def conference_locked_for(self, question: Question, conference: Conference) -> int | None: ...
+    def conference_locked_for(self, conference: Conference) -> int | None:
+        """Whether all must wait who are not known to have a PIN of this conference."""
 
 
-class NoThrottle:
-    """Nothing is ever locked."""
+class Unguarded:
+    """Nobody waits."""
 
-    def caller_locked_for(self, question: Question) -> int | None:  # noqa: ARG002
+    def caller_locked_for(self) -> int | None:
         return None
 
-    def conference_locked_for(self, question: Question, conference: Conference) -> int | None:  # noqa: ARG002
+    def conference_locked_for(self, conference: Conference) -> int | None:  # noqa: ARG002
         return None
 
 
-NO_THROTTLE: Final = NoThrottle()
+UNGUARDED: Final = Unguarded()
 
 
 class Index(msgspec.Struct, frozen=True):
@@ -124,9 +126,9 @@ class Index(msgspec.Struct, frozen=True):
 EMPTY: Final = Index({}, {}, {})
 
 
-def decide(index: Index, question: Question, throttle: Throttle = NO_THROTTLE) -> Decision:
-    """Whether the PIN is valid for the conference, and who it names. Pure but for what the throttle remembers."""
-    if (wait := throttle.caller_locked_for(question)) is not None:
+def decide(index: Index, question: Question, guard: Guard = UNGUARDED) -> Decision:
+    """Whether the PIN is valid for the conference, and who it names. Pure but for what the guard knows."""
+    if (wait := guard.caller_locked_for()) is not None:
         return Decision(Reason.LOCKED, retry_after=wait)
     conference = index.conferences.get(question.passcode)
     if conference is None:
@@ -135,7 +137,7 @@ def decide(index: Index, question: Question, throttle: Throttle = NO_THROTTLE) -
         return Decision(None, conference)
     if not question.pin:
         return Decision(Reason.PIN_REQUIRED, conference)
-    if (wait := throttle.conference_locked_for(question, conference)) is not None:
+    if (wait := guard.conference_locked_for(conference)) is not None:
         return Decision(Reason.LOCKED, conference, retry_after=wait)
     key = pin_key(question.pin)
     if key is None:

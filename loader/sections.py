@@ -11,6 +11,7 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 """A TCP or UDP port; 0 lets the system choose one (for tests)."""
 
 Seconds = Annotated[float, Meta(ge=0, le=86400)]
+Limit = Annotated[int, Meta(ge=0, le=1_000_000)]
 Text = Annotated[str, Meta(min_length=1)]
 
 
@@ -116,6 +117,37 @@ class Roll(Section, frozen=True):
     """Days after its end that a roll is kept, where a company has not chosen otherwise."""
     webhook_private: bool = False
     """Whether companies may have events sent to private networks and to this machine: for an installation of your own."""
+
+
+class Throttle(Section, frozen=True):
+    """How often one may guess. A limit of 0 counts nothing."""
+
+    file: Text = "var/throttle"
+    """The daemon's file of what was counted. Daemons of one machine share it."""
+    memory: Annotated[int, Meta(ge=1 << 20, le=1 << 36)] = 1 << 25
+    """Bytes of counters. When they are full, those that matter least give way."""
+    call_limit: Limit = 3
+    """Wrong tries of one call."""
+    caller_limit: Limit = 5
+    """Wrong tries in a row of one number at one conference; and of one number at passcodes."""
+    withheld_limit: Limit = 20
+    """The same of all together who withhold their number."""
+    conference_limit: Limit = 50
+    """Wrong tries at one conference, of all callers together who have not shown a PIN of it before."""
+    switch_limit: Limit = 1000
+    """Wrong tries over one switch, of all such callers together."""
+    known_limit: Limit = 20
+    """Wrong tries of one who has shown a PIN, until he is held to be a stranger."""
+    first_wait: Annotated[float, Meta(ge=1, le=86400)] = 30.0
+    """Seconds of the first wait; each further wrong try doubles it."""
+    longest_wait: Annotated[float, Meta(ge=1, le=86400)] = 3600.0
+    """Seconds of the longest wait."""
+    most_failures: Annotated[int, Meta(ge=1, le=100_000)] = 100
+    """Wrong tries in a row after which a caller waits until somebody unlocks him."""
+    forgiven_every: Annotated[float, Meta(ge=1, le=31_536_000)] = 3600.0
+    """Seconds in which one wrong try at a conference, of the withheld, or of a known caller is forgiven."""
+    switch_forgiven_every: Annotated[float, Meta(gt=0, le=86400)] = 1.0
+    """Seconds in which one wrong try over a switch is forgiven."""
 
 
 class Lists(Section, frozen=True):

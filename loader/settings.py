@@ -17,7 +17,7 @@ import msgspec
 
 from loader.door_sections import Doors
 from loader.errors import SettingsError
-from loader.sections import Admin, Daemon, Database, Key, Lists, Logs, Mail, Oidc, Roll, Section
+from loader.sections import Admin, Daemon, Database, Key, Lists, Logs, Mail, Oidc, Roll, Section, Throttle
 
 CONFIG_VARIABLE: Final = "ROLLCALL_CONFIG"
 _PREFIX: Final = "ROLLCALL_"
@@ -36,6 +36,7 @@ class Settings(Section, frozen=True):
     oidc: Oidc = Oidc()
     lists: Lists = Lists()
     roll: Roll = Roll()
+    throttle: Throttle = Throttle()
     logs: Logs = Logs()
     doors: Doors = Doors()
 

@@ -57,6 +57,7 @@ class HttpDoor:
         self._roll = roll
         self._count = count
         self._verify = verifier.verify
+        self._unknown_passcode = verifier.unknown_passcode
         self._description = Reply(_JSON_HEAD, description)
         line = self._verifying(_TEXT, as_line, partial(_told, _TEXT, problem_as_line))
         self._styles: Final[Mapping[str, Post]] = {
@@ -140,12 +141,13 @@ class HttpDoor:
         return self._description
 
     def _conference(self, passcode: str, _target: str, headers: Headers) -> Reply:
-        authorize(self._live, headers)
+        switch = authorize(self._live, headers)
         index = self._live.index
         if index is None:
             raise not_loaded()
         conference = index.conferences.get(passcode)
         if conference is None:
+            self._unknown_passcode(switch)
             raise Problem(404, "There is no conference with this passcode.")
         return Reply(_JSON_HEAD, conference_as_json(conference))
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from daemon.live import Live
 from daemon.metrics import Metrics
 from daemon.roll import NO_ROLL, Roll
+from daemon.throttle import NO_THROTTLE, Throttle
 from daemon.verify import Verifier
-from loader.index import NO_THROTTLE, Throttle
 from loader.keyring import Keyring
 
 

@@ -41,6 +41,7 @@ class Workplace:
             "ROLLCALL_DATABASE__URL": f"sqlite:///{self.database}",
             "ROLLCALL_KEY__FILE": str(folder / "rollcall.key"),
             "ROLLCALL_ROLL__JOURNAL": str(folder / "journal"),
+            "ROLLCALL_THROTTLE__FILE": str(folder / "throttle"),
         }
         conference = {"id": "C-1", "title": "Bench", "passcode": _PASSCODE, "pin_entry": True}
         organizer = {"id": "ann", "name": "Ann", "email": "ann@example.com", "authorization_code": "1"}

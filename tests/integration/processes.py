@@ -80,6 +80,7 @@ class Installation:
             "ROLLCALL_DAEMON__PORT": str(free_port()),
             "ROLLCALL_DAEMON__OPS_PORT": str(free_port()),
             "ROLLCALL_ROLL__JOURNAL": str(folder / "journal"),
+            "ROLLCALL_THROTTLE__FILE": str(folder / "throttle"),
             "ROLLCALL_LOGS__FORMAT": "json",
             **settings,
         }

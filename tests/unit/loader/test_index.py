@@ -3,7 +3,7 @@
 import pytest
 
 from loader.compiled import Block, compile_list
-from loader.index import EMPTY, Decision, Index, NoThrottle, Outcome, Question, Reason, Step, decide, explain
+from loader.index import EMPTY, Decision, Index, Outcome, Question, Reason, Step, Unguarded, decide, explain
 from loader.model import Conference, Entry, Level, Owner, Passcode, Pin, Revision
 
 ORGANIZER = Owner(Level.ORGANIZER, "alicia")
@@ -88,16 +88,16 @@ def test_no_pin_keyed_is_pin_required() -> None:
     assert ask(index(organizer=listed("Ann", "1234")), "").reason is Reason.PIN_REQUIRED
 
 
-class Locked(NoThrottle):
+class Locked(Unguarded):
     """Locks the caller or the conference, and remembers what it was asked."""
 
     def __init__(self, *, caller: int | None = None, conference: int | None = None) -> None:
         self.caller, self.conference = caller, conference
 
-    def caller_locked_for(self, question: Question) -> int | None:
+    def caller_locked_for(self) -> int | None:
         return self.caller
 
-    def conference_locked_for(self, question: Question, conference: Conference) -> int | None:
+    def conference_locked_for(self, conference: Conference) -> int | None:
         return self.conference
 
 

@@ -21,8 +21,8 @@ from daemon.doors import jambonz, twiml
 from daemon.doors.surroundings import Surroundings
 from daemon.live import Live
 from daemon.metrics import Metrics
+from daemon.throttle import NO_THROTTLE, Throttle
 from loader.door_sections import Jambonz, SpokenPrompts, Twiml
-from loader.index import NO_THROTTLE, Throttle
 from loader.keyring import Keyring
 from tests.unit.daemon.doors.conftest import Answer
 

@@ -21,9 +21,10 @@ from daemon.doors.http_server import HttpServer, _Connection
 from daemon.doors.openapi import document
 from daemon.live import Live
 from daemon.metrics import Metrics
+from daemon.throttle import NO_THROTTLE, Throttle
 from daemon.verify import Verifier
 from loader.compiled import Block, compile_list
-from loader.index import EMPTY, NO_THROTTLE, Index, Throttle
+from loader.index import EMPTY, Index
 from loader.model import Conference, Entry, Level, Owner, Passcode, Pin, Revision, Switch
 
 TOKEN = "rc_only-a-test"

@@ -11,9 +11,8 @@ from pathlib import Path
 from daemon.doors.surroundings import Surroundings
 from daemon.live import Live
 from daemon.metrics import Metrics
-from loader.index import NO_THROTTLE, Question, Throttle
+from daemon.throttle import NO_THROTTLE, Throttle
 from loader.keyring import Keyring
-from loader.model import Conference
 from tests.unit.daemon.doors.conftest import TOKEN, Answer
 
 PASSCODE, PIN, OPEN = "7784321", "004127", "7784322"
@@ -88,16 +87,3 @@ async def opened(
     surroundings = Surroundings(live, Metrics("0"), lambda: keyring, lambda: 5.0, throttle)
     async with serving(surroundings) as port:
         yield Door(name, port, surroundings)
-
-
-class Locked:
-    """A throttle that has had enough."""
-
-    def __init__(self, *, caller: bool) -> None:
-        self._caller = caller
-
-    def caller_locked_for(self, question: Question) -> int | None:
-        return 60 if self._caller else None
-
-    def conference_locked_for(self, question: Question, conference: Conference) -> int | None:
-        return 60

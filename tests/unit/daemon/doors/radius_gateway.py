@@ -20,8 +20,8 @@ from daemon.doors.radius_packet import DICTIONARY
 from daemon.doors.surroundings import Surroundings
 from daemon.live import Live
 from daemon.metrics import Metrics
+from daemon.throttle import NO_THROTTLE, Throttle
 from loader.door_sections import Radius
-from loader.index import NO_THROTTLE, Question, Throttle
 from loader.keyring import Keyring
 
 SECRET: Final = b"a-secret-of-the-tests-alone-4711"
@@ -188,28 +188,3 @@ async def opened_door(live: Live, folder: Path, throttle: Throttle = NO_THROTTLE
     finally:
         served.close()
         await opening.__aexit__(None, None, None)
-
-
-class Hearing:
-    """A throttle that hears the questions, and locks out whom it is told to."""
-
-    def __init__(self, locked_for: int | None = None) -> None:
-        self.locked_for = locked_for
-        self.questions: list[Question] = []
-
-    def caller_locked_for(self, question: Question) -> int | None:
-        self.questions.append(question)
-        return self.locked_for
-
-    def conference_locked_for(self, question: Question, conference: object) -> int | None:
-        return None
-
-
-class Broken:
-    """A throttle that breaks, and says a PIN."""
-
-    def caller_locked_for(self, question: Question) -> int | None:
-        raise ZeroDivisionError(question.pin)
-
-    def conference_locked_for(self, question: Question, conference: object) -> int | None:
-        raise NotImplementedError

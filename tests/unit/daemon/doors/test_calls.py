@@ -12,9 +12,10 @@ from daemon.doors.http import HttpDoor
 from daemon.doors.openapi import document
 from daemon.live import Live
 from daemon.metrics import Metrics
+from daemon.throttle import NO_THROTTLE
 from daemon.verify import Verifier
 from loader.errors import DatabaseUnavailable
-from loader.index import NO_THROTTLE, Decision, Question
+from loader.index import Decision, Question
 from loader.roll import Locked
 from tests.unit.daemon.doors.conftest import HeardServer, Served, get, listening, post
 

@@ -18,15 +18,16 @@ from daemon.doors.opening import enabled
 from daemon.doors.surroundings import Surroundings
 from daemon.live import Live
 from daemon.metrics import Metrics
+from daemon.throttle import NO_THROTTLE, Throttle
 from loader.door_sections import AgiPrompts, Doors, FastAgi
 from loader.errors import SettingsError
-from loader.index import NO_THROTTLE, Question, Throttle
+from loader.index import Question
 from loader.keyring import Keyring
 from loader.logs import exception_told
-from loader.model import Conference
 from loader.service import PortError
 from tests.unit.daemon.doors.asterisk import KEYS, TOLD, USAGE, Channel, call, environment
-from tests.unit.daemon.doors.test_http import Broken, Locking
+from tests.unit.daemon.doors.test_http import Broken
+from tests.unit.daemon.doors.throttles import Locking, locking_some
 
 CALLED = {"PASSCODE": "7784321", "PIN": "004127"}
 BY_NAME = ("var:PASSCODE", "var:PIN")
@@ -174,20 +175,6 @@ async def test_an_error_takes_back_what_admitted(door: Door) -> None:
     assert channel.verdict == {"result": "error", "reason": "unknown_script"}
 
 
-class Asked:
-    """A throttle that locks nobody, and remembers what was asked."""
-
-    def __init__(self) -> None:
-        self.questions: list[Question] = []
-
-    def caller_locked_for(self, question: Question) -> int | None:
-        self.questions.append(question)
-        return None
-
-    def conference_locked_for(self, question: Question, conference: Conference) -> int | None:
-        return None
-
-
 @pytest.mark.parametrize(
     ("callerid", "caller"),
     [("+15550100", "+15550100"), ("unknown", None), ("", None), ("1" * 200, "1" * 128), ("\udcff", "\ufffd")],
@@ -196,7 +183,7 @@ class Asked:
 async def test_call_and_caller_are_those_that_asterisk_tells(
     live: Live, script: str, callerid: str, caller: str | None
 ) -> None:
-    asked = Asked()
+    asked = Locking()
     async with opened(live, throttle=asked) as door:
         sent = environment(script, *(("7784321", "1") if script == "verify" else ()), callerid=callerid)
         await door.asked(sent, keys="7784321#1#!")
@@ -205,7 +192,7 @@ async def test_call_and_caller_are_those_that_asterisk_tells(
 
 @pytest.mark.parametrize(("caller", "seconds"), [("+15550100", "60"), ("+15550101", "120")])
 async def test_who_is_locked_out_is_told_for_how_long(live: Live, caller: str, seconds: str) -> None:
-    async with opened(live, throttle=Locking()) as door:
+    async with opened(live, throttle=locking_some()) as door:
         locked = {"result": "rejected", "reason": "locked", "retry_after": seconds}
         verified = await door.asked(environment("verify", *BY_NAME, callerid=caller), variables=CALLED)
         assert verified.verdict == locked

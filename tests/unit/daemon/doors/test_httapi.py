@@ -16,10 +16,11 @@ from daemon.doors.opening import enabled
 from daemon.doors.opening import opened as opened_doors
 from daemon.doors.surroundings import Surroundings
 from daemon.live import Live
+from daemon.throttle import NO_THROTTLE, Throttle
 from daemon.verify import Verifier
 from loader.compiled import Block
 from loader.door_sections import Doors, Httapi, HttapiPrompts
-from loader.index import NO_THROTTLE, Question, Throttle
+from loader.index import Question
 from loader.logs import exception_told
 from loader.model import Conference, Passcode
 from loader.service import PortError
@@ -32,11 +33,11 @@ from tests.unit.daemon.doors.platforms import (
     PASSCODE,
     PIN,
     Door,
-    Locked,
     opened,
     read_answer,
     request,
 )
+from tests.unit.daemon.doors.throttles import locked
 
 SAID = HttapiPrompts(
     passcode="passcode.wav",
@@ -161,7 +162,7 @@ async def test_the_third_pin_may_be_the_right_one(door: Door) -> None:
 
 @pytest.mark.parametrize("caller", [True, False])
 async def test_who_is_locked_out_hears_so_and_is_dismissed(live: Live, tmp_path: Path, caller: bool) -> None:
-    async with opening(live, tmp_path, throttle=Locked(caller=caller)) as door:
+    async with opening(live, tmp_path, throttle=locked(caller=caller)) as door:
         channel = await Channel(door, [f"{PASSCODE}#", f"{PIN}#"]).run()
         assert channel.played[-2:] == said("locked", "goodbye")
         assert is_out(channel)

@@ -11,10 +11,9 @@ import pytest
 import structlog
 
 from daemon.live import Live
-from loader.index import Question
 from loader.logs import exception_told
-from loader.model import Conference
 from tests.unit.daemon.doors.conftest import TOKEN, Served, get, post, serving
+from tests.unit.daemon.doors.throttles import locking_some
 
 ASKED = {"passcode": "7784321", "pin": "004127"}
 FORM = "application/x-www-form-urlencoded"
@@ -385,21 +384,11 @@ async def test_switches_are_told_apart_before_the_lists_are_loaded(served: Serve
         assert (answer.status, answer.headers["retry-after"]) == (503, "1")
 
 
-class Locking:
-    """A throttle that locks whoever calls from this number, and this conference."""
-
-    def caller_locked_for(self, question: Question) -> int | None:
-        return 60 if question.caller == "+15550100" else None
-
-    def conference_locked_for(self, question: Question, conference: Conference) -> int | None:
-        return 120 if conference.id == "C-1001" else None
-
-
 @pytest.mark.parametrize("at_once", [True, False])
 @pytest.mark.parametrize(("caller", "seconds"), [("+15550100", 60), ("+15550101", 120)])
 async def test_who_is_locked_out_is_told_for_how_long(live: Live, at_once: bool, caller: str, seconds: int) -> None:
     asked = {**ASKED, "caller": caller}
-    async with serving(live, at_once=at_once, throttle=Locking()) as door:
+    async with serving(live, at_once=at_once, throttle=locking_some()) as door:
         told = (await door.ask(post(asked))).json
         assert told.pop("verification_id")
         assert told == {"result": "rejected", "reason": "locked", "retry_after": seconds}

@@ -16,7 +16,8 @@ from loader.compiled import Block, compile_list
 from loader.index import Decision, Index, Reason
 from loader.model import Participant, Revision
 from tests.unit.daemon.doors.conftest import OWNERS, Served, entry, get, post, serving
-from tests.unit.daemon.doors.test_http import ASKED, MALFORMED, REJECTED, Broken, Locking
+from tests.unit.daemon.doors.test_http import ASKED, MALFORMED, REJECTED, Broken
+from tests.unit.daemon.doors.throttles import locking_some
 
 FORM = "application/x-www-form-urlencoded"
 STYLED = "/v1/verify.txt?style=form"
@@ -67,7 +68,7 @@ async def test_a_rejection_as_a_form_says_why(either_way: Served, passcode: str,
 
 @pytest.mark.parametrize("at_once", [True, False])
 async def test_who_is_locked_out_is_told_for_how_long_in_a_form_too(live: Live, at_once: bool) -> None:
-    async with serving(live, at_once=at_once, throttle=Locking()) as door:
+    async with serving(live, at_once=at_once, throttle=locking_some()) as door:
         told = (await door.ask(post(ASKED, STYLED))).form
     assert told.pop("verification_id")
     assert told == {"result": "rejected", "reason": "locked", "retry_after": "120"}

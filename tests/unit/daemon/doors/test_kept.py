@@ -16,8 +16,8 @@ from daemon.doors.radius_packet import USER_NAME, USER_PASSWORD, Secret, attribu
 from daemon.doors.surroundings import Surroundings
 from daemon.live import Live
 from daemon.metrics import Metrics
+from daemon.throttle import NO_THROTTLE
 from loader.door_sections import FastAgi, Httapi, Radius
-from loader.index import NO_THROTTLE
 from loader.keyring import Keyring
 from tests.unit.daemon.doors.asterisk import environment
 from tests.unit.daemon.doors.conftest import post

@@ -30,9 +30,7 @@ from tests.unit.daemon.doors.radius_gateway import (
     CONF_ID,
     NAMES,
     SECRET,
-    Broken,
     Gateway,
-    Hearing,
     Served,
     access,
     accounting,
@@ -42,6 +40,7 @@ from tests.unit.daemon.doors.radius_gateway import (
     status_server,
     surroundings,
 )
+from tests.unit.daemon.doors.throttles import Broken, Locking
 
 ACCEPT, REJECT, ACCOUNTING_RESPONSE = 2, 3, 5
 
@@ -126,7 +125,7 @@ async def test_an_inactive_pin_sounds_like_an_unknown_one(gateway: Gateway) -> N
 
 
 async def test_who_is_locked_out_hears_for_how_long(live: Live, tmp_path: Path) -> None:
-    async with opened_door(live, tmp_path, Hearing(locked_for=60)) as served:
+    async with opened_door(live, tmp_path, Locking(caller=lambda _: 60)) as served:
         reply = await served.gateway().ask(access())
     assert (reply.code, reply["h323-return-code"]) == (REJECT, ["h323-return-code=10"])
     assert pairs(reply) == {"reason": "locked", "retry-after": "60"}
@@ -165,7 +164,7 @@ CALLS: list[tuple[dict[str, Any], str | None, str | None]] = [
 async def test_call_and_caller_are_told(
     live: Live, tmp_path: Path, attributes: dict[str, Any], call_id: str | None, caller: str | None
 ) -> None:
-    throttle = Hearing()
+    throttle = Locking()
     async with opened_door(live, tmp_path, throttle) as served:
         await served.gateway().ask(access(**attributes))
     (question,) = throttle.questions

@@ -19,10 +19,11 @@ from daemon.doors.spoken import LOCALES, said
 from daemon.doors.surroundings import Surroundings
 from daemon.doors.voicexml_documents import RETURNED
 from daemon.live import Live
+from daemon.throttle import NO_THROTTLE, Throttle
 from daemon.verify import Verifier
 from loader.compiled import Block
 from loader.door_sections import Doors, SpokenPrompts, VoiceXml
-from loader.index import NO_THROTTLE, Question, Throttle
+from loader.index import Question
 from loader.logs import exception_told
 from loader.model import Conference, Passcode
 from loader.service import PortError
@@ -34,11 +35,11 @@ from tests.unit.daemon.doors.platforms import (
     PASSCODE,
     PIN,
     Door,
-    Locked,
     opened,
     read_answer,
     request,
 )
+from tests.unit.daemon.doors.throttles import locked
 from tests.unit.daemon.doors.vxml_browser import MEDIA_TYPE, Browser, Caller, checked
 
 SESSION = {"callid": "call-17", "connection": {"remote": {"uri": CALLER}}}
@@ -239,7 +240,7 @@ async def test_who_is_wrong_or_silent_three_times_is_dismissed(
 
 @pytest.mark.parametrize("caller", [True, False])
 async def test_who_is_locked_out_hears_so_and_is_dismissed(live: Live, tmp_path: Path, caller: bool) -> None:
-    async with opening(live, tmp_path, throttle=Locked(caller=caller)) as door:
+    async with opening(live, tmp_path, throttle=locked(caller=caller)) as door:
         browser = Browser(door, [PASSCODE, PIN], session=SESSION)
         ended = await browser.subdialog()
         assert ended.values == returned(result="rejected", reason="locked", retry_after="60")

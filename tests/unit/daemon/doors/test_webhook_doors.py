@@ -22,7 +22,6 @@ from loader.door_sections import Doors, Jambonz, Twiml
 from loader.errors import SettingsError
 from loader.index import Question
 from loader.logs import exception_told
-from loader.model import Conference
 from loader.service import PortError
 from tests.unit.daemon.doors.clouds import (
     CALL,
@@ -37,6 +36,7 @@ from tests.unit.daemon.doors.clouds import (
     secret_file,
     surroundings,
 )
+from tests.unit.daemon.doors.throttles import locked
 
 PASSCODE, PIN, OPEN = "7784321", "004127", "7784322"
 
@@ -163,24 +163,11 @@ async def test_who_says_nothing_three_times_is_dismissed(door: Door) -> None:
     assert door.verifications("pin_required") == 1
 
 
-class Locked:
-    """A throttle that has had enough."""
-
-    def __init__(self, *, caller: bool) -> None:
-        self._caller = caller
-
-    def caller_locked_for(self, question: Question) -> int | None:
-        return 60 if self._caller else None
-
-    def conference_locked_for(self, question: Question, conference: Conference) -> int | None:
-        return 60
-
-
 @pytest.mark.parametrize("caller", [True, False])
 async def test_who_is_locked_out_hears_so_and_is_dismissed(
     cloud: Cloud, live: Live, tmp_path: Path, caller: bool
 ) -> None:
-    async with opened(cloud, live, tmp_path, throttle=Locked(caller=caller)) as door:
+    async with opened(cloud, live, tmp_path, throttle=locked(caller=caller)) as door:
         heard = await door.keys(PASSCODE, await door.calls())
         if not caller:
             heard = await door.keys(PIN, heard)
