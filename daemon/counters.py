@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import Enum
+from enum import IntEnum
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
@@ -34,16 +34,16 @@ from loader.keyring import Keyring
 log = structlog.get_logger(__name__)
 
 
-class Kind(Enum):
-    """What is counted. The value is its share of the places, in 64ths."""
+class Kind(IntEnum):
+    """What is counted."""
 
-    CALL = 8
+    CALL = 0
     """A call's wrong tries. The oldest gives way."""
-    CALLER = 20
+    CALLER = 1
     """A caller's, for one conference. Who is not locked, has failed least, and longest ago, gives way."""
-    CROWD = 12
+    CROWD = 2
     """Those of many callers together: a conference's, a switch's. As with callers."""
-    KNOWN = 24
+    KNOWN = 3
     """Callers who have shown that they know a PIN. Who has not called for longest gives way."""
 
 
@@ -59,10 +59,13 @@ class CountersBusy(RollcallError):
     """Another process held the counters for too long."""
 
 
+_SHARES: Final = (8, 20, 12, 24)
+"""How the places are shared out among the kinds, in 64ths."""
 _WAYS: Final = 8
 _NAME: Final = 8
 _PLACE: Final = struct.Struct("@ddQ")
 """Native, as then each number is one store, and a reader never sees half of one."""
+_UNTIL: Final = struct.Struct("@8xd")
 _SET: Final = _WAYS * (_NAME + _PLACE.size)
 _PLACES_AT: Final = mmap.PAGESIZE
 _NAMES_SIZE: Final = _WAYS * _NAME
@@ -97,11 +100,11 @@ class Counters:
         self._key = hashlib.blake2b(key=key, digest_size=_NAME)
         self._secret = key
         self._map = mmap.mmap(-1 if file is None else file, _size(memory))
-        self._regions: dict[Kind, _Region] = {}
+        self._regions: list[_Region] = []
         start = _PLACES_AT
-        for number, kind in enumerate(Kind):
-            sets = memory * kind.value // 64 // _SET
-            self._regions[kind] = _Region(start, sets, _TALLIES_AT + number * _TALLY.size)
+        for kind in Kind:
+            sets = memory * _SHARES[kind] // 64 // _SET
+            self._regions.append(_Region(start, sets, _TALLIES_AT + kind * _TALLY.size))
             start += sets * _SET
 
     @classmethod
@@ -140,6 +143,11 @@ class Counters:
         named = self._key.copy()
         named.update(said.encode("utf-8", "surrogatepass"))
         return int.from_bytes(named.digest(), "little")
+
+    def until(self, kind: Kind, name: int) -> float:
+        """Until when nobody of this name is heard, seconds since 1970; 0 if he is."""
+        at = self._find(kind, name)
+        return 0.0 if at is None else _UNTIL.unpack_from(self._map, at)[0]
 
     def look(self, kind: Kind, name: int) -> Count | None:
         """What is counted under this name, if anything."""
@@ -201,14 +209,17 @@ class Counters:
 
     def _find(self, kind: Kind, name: int) -> int | None:
         """Where the numbers of this name stand."""
-        region = self._regions[kind]
-        start = region.start + name % region.sets * _SET
+        first, sets, _ = self._regions[kind]
+        start = first + name % sets * _SET
         end = start + _NAMES_SIZE
-        wanted = name.to_bytes(_NAME, "little")
-        at = self._map.find(wanted, start, end)
-        while at >= 0 and (at - start) % _NAME:  # across two names
-            at = self._map.find(wanted, at + 1, end)
-        return None if at < 0 else end + (at - start) // _NAME * _PLACE.size
+        at = self._map.find(name.to_bytes(_NAME, "little"), start, end)
+        if at < 0:
+            return None
+        while (at - start) % _NAME:  # it stands across two names
+            at = self._map.find(name.to_bytes(_NAME, "little"), at + 1, end)
+            if at < 0:
+                return None
+        return end + (at - start) // _NAME * _PLACE.size
 
     def _take_place(self, kind: Kind, name: int, now: float) -> int:
         region = self._regions[kind]

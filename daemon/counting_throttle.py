@@ -124,14 +124,16 @@ class CountingThrottle:
     def longest_wait(self, counted: Iterable[Counted], now: float) -> Wait | None:
         """The longest wait that any of these asks for; None if none does."""
         longest: Wait | None = None
+        until_of = self._counters.until
         for rule, name in counted:
-            count = self._counters.look(rule.kind, name)
-            if count is None or count.until <= now or not rule.limit:
+            until = until_of(rule.kind, name)
+            if until <= now or not rule.limit:
                 continue
-            if count.last > now + _CLOCK_MAY_DIFFER:
-                count = Count(count.failures, now, now + count.until - count.last)
-                self._note(rule.kind, name, count)
-            seconds = max(1, math.ceil(min(count.until - now, self._longest_wait)))
+            count = self._counters.look(rule.kind, name)
+            if count is not None and count.last > now + _CLOCK_MAY_DIFFER:
+                until = now + count.until - count.last
+                self._note(rule.kind, name, Count(count.failures, now, until))
+            seconds = max(1, math.ceil(min(until - now, self._longest_wait)))
             longest = max(longest or (0, ""), (seconds, rule.name))
         return longest
 
@@ -262,7 +264,8 @@ class _Attempt:
             self._of_caller.append((throttle.call, throttle.name(f"call\0{switch}\0{question.call_id}")))
 
     def caller_locked_for(self) -> int | None:
-        return self._told(self._throttle.longest_wait(self._of_caller, self._now)) or self._crowded(self._of_switch)
+        wait = self._throttle.longest_wait(self._of_caller, self._now)
+        return self._crowded(self._of_switch) if wait is None else self._told(wait)
 
     def conference_locked_for(self, conference: Conference) -> int | None:  # noqa: ARG002
         return self._crowded(self._conference)
@@ -297,9 +300,7 @@ class _Attempt:
     def _is_known(self) -> bool:
         return self._caller is not None and self._throttle.is_known(self._here[1], self._now)
 
-    def _told(self, wait: Wait | None) -> int | None:
-        if wait is None:
-            return None
+    def _told(self, wait: Wait) -> int:
         seconds, kind = wait
         self._throttle.refused(kind)
         return seconds
@@ -316,6 +317,10 @@ def caller_number(told: str | None) -> str | None:
     """A caller's number as it is counted, however it is written; None for one that is withheld."""
     if not told:
         return None
+    if told.isdecimal():
+        return told
+    if told[0] == "+" and told[1:].isdecimal():
+        return told[1:]
     number = told.partition("<")[2].partition(">")[0] or told  # "Ann" <sip:ann@example.com>
     number = number.strip().lower()
     for scheme in ("sip:", "sips:", "tel:"):
