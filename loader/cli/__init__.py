@@ -81,6 +81,10 @@ def _run(args: argparse.Namespace) -> int:
             from loader.cli import forgetting
 
             return forgetting.run(args, settings)
+        case "backup" | "restore":
+            from loader.cli import copies
+
+            return copies.run(args, settings)
         case "user":
             from loader.cli import users
 
