@@ -59,6 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     # ruff: noqa: PLC0415 - each family is imported when it is called
+    if args.command == "doctor":
+        from loader.cli import examining
+
+        return examining.run(args)
     settings = load_settings(args.config)
     match args.command:
         case "check" | "template":

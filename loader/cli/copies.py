@@ -15,7 +15,7 @@ from loader.restore import Restored, restore
 from loader.settings import Settings
 
 _NICE: Final = 10
-"""How far a copy steps back behind those who answer callers."""
+"""How far this work steps back behind those who answer callers."""
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -62,6 +62,7 @@ def _backup_as_json(done: Backup) -> dict[str, object]:
 
 
 def _restore(args: argparse.Namespace, settings: Settings) -> int:
+    os.nice(_NICE)
     with ProgressBar("copying the database") as progress:
         done = restore(
             args.file,
