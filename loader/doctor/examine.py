@@ -21,6 +21,7 @@ LOOKS: Final[tuple[Look, ...]] = (
     risks.webhooks,
     files.key_file,
     files.database_file,
+    files.secret_files,
     files.journal_folder,
     machine.disks,
     machine.clock,
@@ -43,8 +44,15 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Look at everything; nothing is changed. What needs a database that cannot be opened is left out."""
     installation = Installation(settings, _keyring(settings), time.time())
     for look in LOOKS:
-        async for finding in look(installation):
-            yield finding
+        try:
+            async for finding in look(installation):
+                yield finding
+        except OSError as error:
+            yield wrong(
+                look.__name__.replace("_", " "),
+                f"{error.filename or 'it'} cannot be looked at: {error.strerror}",
+                "run this as the user that all else runs as",
+            )
     try:
         async with open_store(settings.database.url, writable=False) as store:
             for look_inside in LOOKS_INSIDE:

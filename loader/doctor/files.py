@@ -10,6 +10,7 @@ from pathlib import Path
 from loader.doctor.finding import Finding, Installation, ok, warning, wrong
 from loader.errors import KeyFileError
 from loader.keyring import Keyring
+from loader.settings import Settings
 from loader.store.copies import SIDE_FILES
 
 
@@ -51,6 +52,33 @@ async def database_file(installation: Installation) -> AsyncIterator[Finding]:
         )
         return
     yield ok("database file", f"{file} is {_owner(file)}'s alone")
+
+
+async def secret_files(installation: Installation) -> AsyncIterator[Finding]:
+    """Whether the files with passwords and secrets are there, and nobody else's to read."""
+    named = [(setting, Path(file)) for setting, file in _secrets(installation.settings) if file]
+    found = False
+    for setting, file in named:
+        if not os.access(file, os.R_OK):
+            found = True
+            yield wrong(
+                "secret files", f"{setting}: {file} cannot be read by {_user()}", "put it there, or remove the setting"
+            )
+        elif file.stat().st_mode & 0o077:
+            found = True
+            yield warning("secret files", f"{setting}: {file} can be read by others", f"chmod 600 {file}")
+    if named and not found:
+        yield ok("secret files", f"all {len(named)} are there and can be read by nobody else")
+
+
+def _secrets(settings: Settings) -> Iterator[tuple[str, str]]:
+    yield "mail.password_file", settings.mail.password_file
+    yield "oidc.client_secret_file", settings.oidc.client_secret_file
+    for name in settings.doors.__struct_fields__:
+        door = getattr(settings.doors, name)
+        for field in door.__struct_fields__:
+            if door.enabled and field.endswith("_file"):
+                yield f"doors.{name}.{field}", getattr(door, field)
 
 
 async def journal_folder(installation: Installation) -> AsyncIterator[Finding]:

@@ -67,6 +67,6 @@ class Installation(msgspec.Struct, frozen=True):
 
 
 Look: TypeAlias = Callable[[Installation], AsyncIterator[Finding]]
-"""A look at something that needs no database."""
+"""A look at something that needs no database. May raise OSError where the system lets nobody look."""
 LookInside: TypeAlias = Callable[[Installation, Store], AsyncIterator[Finding]]
-"""A look at what is in the database, which can be read."""
+"""A look at what is in the database, which can be read. May raise DatabaseUnavailable."""

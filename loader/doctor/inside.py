@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -40,7 +41,9 @@ async def write_ahead_log(installation: Installation, _store: Store) -> AsyncIte
         return
     mode = await asyncio.to_thread(_journal_mode, file)
     log = file.with_name(f"{file.name}-wal")
-    size = log.stat().st_size if log.exists() else 0
+    size = 0
+    with suppress(FileNotFoundError):  # whoever leaves last takes it away
+        size = log.stat().st_size
     if mode != "wal":
         yield warning(
             "write-ahead log",

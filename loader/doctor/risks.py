@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from loader.doctor.finding import Finding, Installation, ok, warning
+from loader.doctor.finding import Finding, Installation, ok, warning, wrong
+from loader.door_sections import FastAgi
 from loader.settings import Settings
 
 
@@ -31,14 +32,9 @@ async def ports(installation: Installation) -> AsyncIterator[Finding]:
                 f"{setting} is {host}: whoever reaches the port sees your metrics",
                 "set 127.0.0.1, or let only your monitoring reach it",
             )
-    allow = installation.settings.doors.fastagi
-    if allow.enabled and any(not ip_network(network, strict=False).prefixlen for network in allow.allow.split()):
+    for finding in _networks(installation.settings.doors.fastagi):
         found = True
-        yield warning(
-            "ports",
-            "doors.fastagi.allow holds all networks: whoever reaches the port may try PINs",
-            "name the networks of your switches",
-        )
+        yield finding
     if not found:
         yield ok("ports", "nothing is open to other machines unencrypted")
 
@@ -112,6 +108,22 @@ def _asked(settings: Settings) -> Iterator[tuple[str, str, bool]]:
 def _operations(settings: Settings) -> Iterator[tuple[str, str]]:
     yield "daemon.ops_host", settings.daemon.ops_host
     yield "admin.ops_host", settings.admin.ops_host
+
+
+def _networks(door: FastAgi) -> Iterator[Finding]:
+    setting = "doors.fastagi.allow"
+    for network in door.allow.split() if door.enabled else ():
+        try:
+            everybody = not ip_network(network, strict=False).prefixlen
+        except ValueError:
+            yield wrong("ports", f"{setting}: {network} is no network", "correct it: the daemon does not start with it")
+            continue
+        if everybody:
+            yield warning(
+                "ports",
+                f"{setting}: {network} is everybody: whoever reaches the port may try PINs",
+                "name the networks of your switches",
+            )
 
 
 def _has_certificate(section: msgspec.Struct) -> bool:

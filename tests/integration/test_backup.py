@@ -24,7 +24,10 @@ from loader.reader import read_list
 from loader.store import open_store, sqlite_url
 from loader.store.restoring import DECIDED
 from tests.integration.conftest import Start
-from tests.integration.processes import Daemon, Installation, wait_until
+from tests.integration.processes import DIRECTORY, Daemon, Installation, wait_until
+from tests.integration.test_admin import Admin, admin
+
+__all__ = ["admin"]
 
 ALICIA = Owner(Level.ORGANIZER, "alicia")
 KILLS = 8
@@ -173,6 +176,28 @@ def test_a_daemon_takes_over_a_copy_put_where_its_database_was_deleted(
     assert not daemon.accepts(token, "5550199")
     assert daemon.admits(token, "1.0", "004127")
     wait_until(lambda: call_ids(installation)["1.0"] == 1)
+
+
+def test_the_web_site_goes_on_with_the_copy_and_signs_nobody_in_by_an_old_link(
+    installation: Installation, admin: Callable[..., Admin], tmp_path: Path
+) -> None:
+    user = {"id": "alicia", "name": "Alicia", "email": "alicia@example.com", "role": "organizer", "organizer": "alicia"}
+    companies = {"company": [DIRECTORY["company"][0] | {"user": [user]}]}
+    installation.rollcall("directory", "apply", "-", stdin=json.dumps(companies))
+    site = admin()
+    site.start()
+    wait_until(lambda: site.ready()["ready"])
+
+    def link() -> str:
+        return installation.rollcall("user", "link", "alicia").strip().partition("8471")[2]
+
+    old = link()
+    assert site.get(old)[0] == 200
+    installation.rollcall("backup", str(tmp_path / "copy.db"))
+    installation.rollcall("restore", str(tmp_path / "copy.db"))
+    assert site.ready()["ready"]
+    assert site.get(old)[0] != 200
+    assert site.get(link())[0] == 200
 
 
 # Killed

@@ -127,7 +127,12 @@ def test_doors_are_looked_at_once_they_are_open(doctor: Doctor) -> None:
     host = {"ROLLCALL_DOORS__FASTAGI__HOST": "0.0.0.0", "ROLLCALL_DOORS__FASTAGI__ALLOW": "0.0.0.0/0"}
     assert doctor(0, **host) == {}
     found = doctor(0, ROLLCALL_DOORS__FASTAGI__ENABLED="true")["ports"]
-    assert ["doors.fastagi.host is 0.0.0.0" in found[0]["found"], "all networks" in found[1]["found"]] == [True, True]
+    assert ["doors.fastagi.host is 0.0.0.0" in found[0]["found"], "is everybody" in found[1]["found"]] == [True, True]
+
+
+def test_networks_that_are_none_are_wrong(doctor: Doctor) -> None:
+    networks = {"ROLLCALL_DOORS__FASTAGI__ENABLED": "true", "ROLLCALL_DOORS__FASTAGI__ALLOW": "127.0.0.1 example.com"}
+    assert only(doctor(1, **networks), "ports") == "wrong: doors.fastagi.allow: example.com is no network"
 
 
 def test_mail_that_leaves_unencrypted_is_warned_of(doctor: Doctor) -> None:
@@ -178,6 +183,19 @@ def test_what_belongs_to_somebody_else_is_wrong(doctor: Doctor, path: Path, look
 def test_a_database_that_others_can_read_is_warned_of(doctor: Doctor) -> None:
     DATABASE.chmod(0o644)
     assert "can be read by others" in only(doctor(0), "database file")
+
+
+def test_files_with_secrets_are_looked_at(doctor: Doctor, well: Path) -> None:
+    setting = {"ROLLCALL_MAIL__PASSWORD_FILE": str(well / "password")}
+    assert "cannot be read" in only(doctor(1, **setting), "secret files")
+    (well / "password").write_text("hidden")
+    (well / "password").chmod(0o644)
+    assert "can be read by others" in only(doctor(0), "secret files")
+    (well / "password").chmod(0o600)
+    assert doctor(0) == {}
+    # A door that is shut needs none.
+    assert doctor(0, ROLLCALL_DOORS__TWIML__AUTH_TOKEN_FILE="nowhere") == {}
+    assert "doors.twiml" in only(doctor(1, ROLLCALL_DOORS__TWIML__ENABLED="true"), "secret files")
 
 
 def test_a_journal_that_is_no_folder_is_wrong(doctor: Doctor) -> None:
