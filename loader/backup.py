@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -39,6 +38,7 @@ class Verified(msgspec.Struct, frozen=True):
     position: Position
     lists: int
     entries: int
+    key_ids: frozenset[str]
 
 
 class Backup(msgspec.Struct, frozen=True):
@@ -77,7 +77,7 @@ def back_up(
             check_integrity(copy)
             holds = asyncio.run(look_through(copy, Keyring.load(key_file)))
             move_into_place(copy, file)
-        removed = _make_room(target, database.stem, keep) if keep is not None else ()
+        removed = _make_room(target, database.stem, file, keep) if keep is not None else ()
         return Backup(file, file.stat().st_size, time.perf_counter() - begun, holds, removed)
     except OSError as error:
         raise BackupError(f"{error.filename or file}: {error.strerror or error}") from None
@@ -89,7 +89,8 @@ async def look_through(file: Path, keyring: Keyring) -> Verified:
     Raises DatabaseError, KeyFileError or BlockError with the first that is wrong.
     """
     async with open_store(sqlite_url(file), writable=False) as store:
-        for key_id in sorted(await store.key_ids()):
+        key_ids = frozenset(await store.key_ids())
+        for key_id in sorted(key_ids):
             keyring = keyring.holding(key_id)
         lists = entries = 0
         async for listed, block in read_lists(store, keyring):
@@ -99,7 +100,7 @@ async def look_through(file: Path, keyring: Keyring) -> Verified:
                 raise BlockError(f"the list of {listed.owner} has {block.count} entries instead of {listed.entries}")
             lists += 1
             entries += block.count
-        return Verified(SCHEMA_VERSION, await store.position(), lists, entries)
+        return Verified(SCHEMA_VERSION, await store.position(), lists, entries, key_ids)
 
 
 def _check_place(database: Path, file: Path) -> None:
@@ -113,11 +114,12 @@ def _check_place(database: Path, file: Path) -> None:
         raise BackupError(f"{file} is there and is no copy of a database; it is not replaced")
 
 
-def _make_room(folder: Path, stem: str, keep: int) -> tuple[Path, ...]:
-    """Remove the oldest copies of this database beyond so many; which ones."""
+def _make_room(folder: Path, stem: str, newest: Path, keep: int) -> tuple[Path, ...]:
+    """Remove the oldest copies of this database beyond so many, the newest among them; which ones."""
     named = re.compile(re.escape(stem) + r"-\d{8}T\d{6}Z\.db")
-    mine = sorted(file for file in folder.iterdir() if named.fullmatch(file.name))
-    for old in mine[:-keep]:
-        with suppress(FileNotFoundError):
-            old.unlink()
-    return tuple(mine[:-keep])
+    # Whatever the clock says, the newest is the one that was just made.
+    others = sorted(file for file in folder.iterdir() if named.fullmatch(file.name) and file.name != newest.name)
+    too_many = tuple(others[: max(0, len(others) - (keep - 1))])
+    for old in too_many:
+        old.unlink(missing_ok=True)
+    return too_many

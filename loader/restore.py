@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -54,7 +55,7 @@ def restore(
             raise BackupError(f"{copy} is the database itself")
         with unfinished(database.parent) as staged:
             try:
-                keyring, holds, schema = _prepared(copy, staged, key_file, older_keys, progress)
+                holds, schema = _prepared(copy, staged, key_file, older_keys, progress)
             except RollcallError as error:
                 raise BackupError(str(error).replace(str(staged), str(copy))) from None
             former = _free_name(f"{database}.before-{datetime.now(UTC).strftime(MOMENT)}")
@@ -62,12 +63,11 @@ def restore(
             into_use = database.exists() and not whole
             if into_use:
                 asyncio.run(_check_usable(database))
-            if older_keys is not None:
-                keyring.save()
+            ready = partial(_have_keys, key_file, older_keys, holds.key_ids)
             if into_use:
-                returned = put_back(staged, database, former, entry)
+                returned = put_back(staged, database, former, entry, ready)
                 return Restored(holds, schema, former, returned, time.perf_counter() - begun)
-            was_there = put_in_place(staged, database, former, entry)
+            was_there = put_in_place(staged, database, former, entry, ready)
             return Restored(holds, schema, former if was_there else None, Returned(), time.perf_counter() - begun)
     except OSError as error:
         raise BackupError(f"{error.filename or database}: {error.strerror or error}") from None
@@ -75,17 +75,28 @@ def restore(
 
 def _prepared(
     copy: Path, staged: Path, key_file: Path, older_keys: Path | None, progress: Progress | None
-) -> tuple[Keyring, Verified, str]:
-    """The copy, as this program can use it; what it holds, and the version that it had."""
+) -> tuple[Verified, str]:
+    """Make of the copy what this program can use; what it holds, and the version that it had."""
     copy_database(copy, staged, progress or (lambda _done, _total: None))
     check_integrity(staged)
     schema = asyncio.run(migrate(sqlite_url(staged)))
     if schema is None:
         raise BackupError(f"{staged} holds no Rollcall database")
+    return asyncio.run(look_through(staged, _keys(key_file, older_keys))), schema
+
+
+def _keys(key_file: Path, older_keys: Path | None) -> Keyring:
     keyring = Keyring.load(key_file)
+    return keyring if older_keys is None else keyring.beside(Keyring.load(older_keys))
+
+
+def _have_keys(key_file: Path, older_keys: Path | None, key_ids: frozenset[str]) -> None:
+    """Have these keys in the key file, which may have been rotated a moment ago. Raises KeyFileError."""
+    keyring = _keys(key_file, older_keys)
+    for key_id in sorted(key_ids - keyring.key_ids):
+        raise keyring.lacks(key_id)
     if older_keys is not None:
-        keyring = keyring.beside(Keyring.load(older_keys))
-    return keyring, asyncio.run(look_through(staged, keyring)), schema
+        keyring.save()
 
 
 def _free_name(name: str) -> Path:

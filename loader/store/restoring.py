@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from fcntl import LOCK_EX, LOCK_NB, lockf
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 from sqlalchemy import Table
@@ -49,6 +49,10 @@ _SHARED_BYTES: Final = (510, 0x40000002)
 """How many bytes, from where on, who has an SQLite database open has locked (`SHARED_FIRST` in SQLite's os.h)."""
 
 
+Ready: TypeAlias = Callable[[], object]
+"""Is called once nobody else can write to the database, such as a rotation of the keys, and may still refuse."""
+
+
 class Entry(msgspec.Struct, frozen=True):
     """What the audit trail is told: when, who, which copy, and what else there is to say."""
 
@@ -66,34 +70,26 @@ class Returned(msgspec.Struct, frozen=True):
     passwords: tuple[str, ...] = ()
 
 
-def put_back(copy: Path, database: Path, aside: Path, entry: Entry) -> Returned:
+def put_back(copy: Path, database: Path, aside: Path, entry: Entry, ready: Ready) -> Returned:
     """Put back into a database that is in use what was decided, and keep what it held in the file `aside`.
 
     It is one transaction: all see the old or the new, and writers wait for its end. Daemons follow by the feed, as with
-    any change. Both must be of this program's version. Raises DatabaseUnavailable; the database is then as it was.
+    any change. Both must be of this program's version. Raises DatabaseUnavailable, and what `ready` raises; the database
+    is then as it was.
     """
     with errors_translated(str(database)), opened(database) as live:
         live.execute("ATTACH ? AS copy", (str(copy),))
         live.execute("BEGIN IMMEDIATE")
+        ready()
         # Nobody writes from here on: what is kept is all there was.
         with errors_translated(str(aside)), unfinished(aside.parent) as former:
             copy_database(database, former)
             move_into_place(former, aside)
-        returned = _returned(live)
-        live.execute(f"CREATE TEMP TABLE was AS SELECT {_FEED_COLUMNS} FROM main.change")
-        live.execute("CREATE TEMP TABLE codes AS SELECT user_id, totp_step FROM main.credential")
-        _empty(live, (*reversed(DECIDED), *ENDED))
-        for table in DECIDED:
-            columns = ", ".join(f'"{column.name}"' for column in table.columns)
-            live.execute(f"INSERT INTO main.{table.name} ({columns}) SELECT {columns} FROM copy.{table.name}")
-        # A code that was used since is not good once more.
-        live.execute(
-            "UPDATE main.credential SET totp_step = max(credential.totp_step, codes.totp_step) "
-            "FROM temp.codes WHERE codes.user_id = credential.user_id"
-        )
-        _tell_feed(live, entry.at)
-        _record(live, entry)
-        live.execute("COMMIT")
+        try:
+            returned = _replace(live, entry)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
         live.execute("DETACH copy")
         # All of it stands in the write-ahead log now. Who reads may keep it there for a while longer.
         live.execute("PRAGMA busy_timeout = 0")
@@ -101,11 +97,31 @@ def put_back(copy: Path, database: Path, aside: Path, entry: Entry) -> Returned:
     return returned
 
 
-def put_in_place(copy: Path, database: Path, aside: Path, entry: Entry) -> bool:
+def _replace(live: sqlite3.Connection, entry: Entry) -> Returned:
+    """The rest of the transaction; `copy` is attached."""
+    returned = _returned(live)
+    live.execute(f"CREATE TEMP TABLE was AS SELECT {_FEED_COLUMNS} FROM main.change")
+    live.execute("CREATE TEMP TABLE codes AS SELECT user_id, totp_step FROM main.credential")
+    _empty(live, (*reversed(DECIDED), *ENDED))
+    for table in DECIDED:
+        columns = ", ".join(f'"{column.name}"' for column in table.columns)
+        live.execute(f"INSERT INTO main.{table.name} ({columns}) SELECT {columns} FROM copy.{table.name}")
+    # A code that was used since is not good once more.
+    live.execute(
+        "UPDATE main.credential SET totp_step = max(credential.totp_step, codes.totp_step) "
+        "FROM temp.codes WHERE codes.user_id = credential.user_id"
+    )
+    _tell_feed(live, entry.at)
+    _record(live, entry)
+    live.execute("COMMIT")
+    return returned
+
+
+def put_in_place(copy: Path, database: Path, aside: Path, entry: Entry, ready: Ready) -> bool:
     """Make a copy, which is changed for that, the database: as a file, with one rename. Whether there was one before.
 
     What was there is kept as `aside`, with what stood beside it. Raises DatabaseUnavailable if somebody has it open, or
-    the disk does not do it.
+    the disk does not do it, and what `ready` raises.
     """
     with errors_translated(str(copy)), opened(copy) as connection:
         connection.execute("BEGIN IMMEDIATE")
@@ -116,6 +132,7 @@ def put_in_place(copy: Path, database: Path, aside: Path, entry: Entry) -> bool:
         # With the log emptied the file stands for itself.
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     with errors_translated(str(database)), _unused(database):
+        ready()
         was_there = database.exists()
         owner = (database if was_there else database.parent).stat()
         if os.geteuid() == 0:

@@ -56,6 +56,8 @@ def test_a_copy_holds_what_the_database_holds_and_is_its_owners_alone(
     done = back_up(database, folder, keyring.path)
     assert rows(done.file) == rows(database)
     assert done.file.stat().st_mode & 0o777 == 0o600
+    # By its header it has no write-ahead log: nothing is put beside it by whoever looks at it.
+    assert done.file.read_bytes()[18:20] == b"\1\1"
     assert list(folder.iterdir()) == [done.file]
     assert (done.holds.lists, done.holds.entries, done.size) == (1, 3, done.file.stat().st_size)
 
@@ -113,6 +115,16 @@ def test_only_the_newest_copies_are_kept_and_nothing_else_is_touched(
     assert sorted(folder.iterdir()) == sorted([*mine[3:], *others, done.file])
 
 
+def test_the_copy_that_was_just_made_is_kept_whatever_the_clock_says(
+    database: Path, folder: Path, keyring: Keyring
+) -> None:
+    later = folder / "rollcall-29990101T000000Z.db"
+    later.touch()
+    done = back_up(database, folder, keyring.path, keep=1)
+    assert done.removed == (later,)
+    assert list(folder.iterdir()) == [done.file]
+
+
 def test_a_copy_that_cannot_be_used_gets_no_name_and_removes_nothing(
     database: Path, folder: Path, keyring: Keyring, tmp_path: Path
 ) -> None:
@@ -126,6 +138,14 @@ def test_a_copy_that_cannot_be_used_gets_no_name_and_removes_nothing(
     with pytest.raises(BlockError, match="was damaged or tampered with"):
         back_up(database, folder, keyring.path, keep=1)
     assert list(folder.iterdir()) == [older]
+
+
+def test_all_keys_that_the_copy_needs_must_be_there(database: Path, folder: Path, keyring: Keyring) -> None:
+    """Also those that no list in force is under."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE key_in_use SET key_id = '0123456789ab'")
+    with pytest.raises(KeyFileError, match="does not hold key 0123456789ab"):
+        back_up(database, folder, keyring.path)
 
 
 def test_a_list_whose_counts_do_not_agree_is_told(database: Path, folder: Path, keyring: Keyring) -> None:

@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from loader.backup import BackupError, back_up
-from loader.errors import DatabaseUnavailable
+from loader.errors import DatabaseUnavailable, KeyFileError
 from loader.feed import Feed
 from loader.keyring import Keyring
 from loader.model import Entry, Kind, Level, Owner, Position
@@ -22,7 +22,7 @@ from loader.publish import publish, read_list
 from loader.restore import Restored, restore
 from loader.rotate import rotate_key
 from loader.store import SCHEMA_VERSION, open_store, sqlite_url
-from loader.store.restoring import DECIDED, ENDED, FEED, HAPPENED
+from loader.store.restoring import DECIDED, ENDED, FEED, HAPPENED, put_back, put_in_place
 from loader.store.tables import metadata
 
 People = Callable[..., list[Entry]]
@@ -283,6 +283,77 @@ def test_a_copy_that_cannot_be_used_changes_nothing(here: Installation, harm: st
     assert (here.database.read_bytes(), sorted(here.database.parent.iterdir())) == before
 
 
+def test_a_damaged_copy_changes_nothing(here: Installation) -> None:
+    """Where no list is, and the damage would be found one day only."""
+    with closing(sqlite3.connect(here.copy)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'consent'").fetchone()
+    with here.copy.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xff" * 100)
+    before = here.database.read_bytes()
+    with pytest.raises(BackupError, match=r"copy\.db is damaged"):
+        here.restore()
+    assert here.database.read_bytes() == before
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_rotation_that_comes_in_between_keeps_its_key_or_has_the_copy_refused(
+    here: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    """It is over when the copy was looked through and is about to be put back."""
+    older = tmp_path / "older.key"
+    shutil.copy(here.keyring.path, older)
+
+    async def rotate() -> None:
+        async with open_store(sqlite_url(here.database)) as store:
+            await rotate_key(store, Keyring.load(here.keyring.path))
+
+    def rotated_first(*arguments: Any, **options: Any) -> Any:
+        asyncio.run(rotate())
+        return (put_in_place if whole else put_back)(*arguments, **options)
+
+    monkeypatch.setattr("loader.restore.put_in_place" if whole else "loader.restore.put_back", rotated_first)
+    with pytest.raises(KeyFileError, match="does not hold key"):
+        here.restore(whole=whole)
+    (newest,) = Keyring.load(here.keyring.path).key_ids
+    assert newest != here.keyring.current
+    assert not list(here.database.parent.glob("*.before-*"))
+    here.restore(whole=whole, older_keys=older)
+    assert len(Keyring.load(here.keyring.path).key_ids) == 2
+    assert here.keyring.current in Keyring.load(here.keyring.path).key_ids
+
+
+def test_where_there_is_no_room_all_stays_as_it_was(here: Installation, small_disk: Path) -> None:
+    """The disk is full in the midst of it."""
+    database = small_disk / "rollcall.db"
+    shutil.copy(here.database, database)
+    with closing(sqlite3.connect(database)) as connection:
+        before = list(connection.iterdump())
+    size = database.stat().st_size
+    # Room for what is staged and for what was there, and not for the log of the transaction.
+    filling = small_disk / "filling"
+    filling.write_bytes(bytes(shutil.disk_usage(small_disk).free - 2 * size - 100_000))
+    with pytest.raises((DatabaseUnavailable, BackupError), match=r"disk is full|No space left"):
+        restore(here.copy, database, here.keyring.path, by="x")
+    filling.unlink()
+    with closing(sqlite3.connect(database)) as connection:
+        assert list(connection.iterdump()) == before
+    assert [file.name for file in small_disk.iterdir() if not file.name.endswith(("-wal", "-shm"))] == ["rollcall.db"]
+    restore(here.copy, database, here.keyring.path, by="x")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 8 MB; the test is skipped where none can be mounted."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip("nothing can be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], capture_output=True, check=False)
+
+
 def test_what_is_no_copy_is_refused(here: Installation, tmp_path: Path) -> None:
     for file in (here.keyring.path, tmp_path / "nowhere.db", tmp_path):
         with pytest.raises(BackupError, match="is no copy of a database"):
@@ -296,15 +367,26 @@ def test_what_is_no_copy_is_refused(here: Installation, tmp_path: Path) -> None:
 
 def test_where_there_is_no_database_the_copy_becomes_it(here: Installation, alicia: Owner, people: People) -> None:
     here.database.unlink()
-    log = here.database.with_name("rollcall.db-wal")
-    log.write_bytes(b"of the one that is gone")
     done = here.restore()
     assert done.former is None
     assert here.list_of(alicia) == people(3)
     assert here.database.stat().st_mode & 0o777 == 0o600
-    assert not log.exists()
     here.publish(alicia, people(4))
     assert here.execute("PRAGMA integrity_check") == [("ok",)]
+
+
+def test_the_log_of_the_one_that_is_gone_is_not_applied_to_the_copy(here: Installation, tmp_path: Path) -> None:
+    log = here.database.with_name("rollcall.db-wal")
+    with closing(sqlite3.connect(here.database, isolation_level=None)) as connection:
+        connection.execute("UPDATE company SET name = 'Of the one that is gone'")
+        shutil.copy(log, tmp_path / "log")
+    here.database.unlink()
+    shutil.copy(tmp_path / "log", log)
+    here.restore()
+    assert ("Of the one that is gone",) not in here.execute("SELECT name FROM company")
+    assert here.execute("PRAGMA integrity_check") == [("ok",)]
+    (kept,) = here.database.parent.glob("rollcall.db.before-*-wal")
+    assert kept.read_bytes() == (tmp_path / "log").read_bytes()
 
 
 def test_the_whole_copy_takes_what_it_had_still_to_send_as_sent(here: Installation) -> None:
