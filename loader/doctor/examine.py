@@ -21,6 +21,7 @@ LOOKS: Final[tuple[Look, ...]] = (
     risks.webhooks,
     files.key_file,
     files.database_file,
+    files.former_databases,
     files.secret_files,
     files.journal_folder,
     machine.disks,

@@ -6,12 +6,16 @@ import os
 import pwd
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Final
 
 from loader.doctor.finding import Finding, Installation, ok, warning, wrong
 from loader.errors import KeyFileError
 from loader.keyring import Keyring
 from loader.settings import Settings
 from loader.store.copies import SIDE_FILES
+
+_FORMER_FOR: Final = 7 * 86400.0
+"""Seconds after which nobody will want to go back."""
 
 
 async def key_file(installation: Installation) -> AsyncIterator[Finding]:
@@ -52,6 +56,25 @@ async def database_file(installation: Installation) -> AsyncIterator[Finding]:
         )
         return
     yield ok("database file", f"{file} is {_owner(file)}'s alone")
+
+
+async def former_databases(installation: Installation) -> AsyncIterator[Finding]:
+    """Whether what was there before a restore has been forgotten, and holds what should be forgotten."""
+    database = installation.database
+    if database is None:
+        return
+    # Not the write-ahead log that may stand beside one.
+    old = [
+        str(file)
+        for file in sorted(database.parent.glob(f"{database.name}.before-*"))
+        if not file.name.endswith(SIDE_FILES) and file.stat().st_mtime < installation.now - _FORMER_FOR
+    ]
+    if old:
+        yield warning(
+            "former databases",
+            f"{len(old)} were kept at restores over a week ago: they hold what was erased since",
+            f"if all is well, rm {' '.join(old)}",
+        )
 
 
 async def secret_files(installation: Installation) -> AsyncIterator[Finding]:

@@ -131,6 +131,7 @@ def put_in_place(copy: Path, database: Path, aside: Path, entry: Entry, ready: R
         connection.execute("COMMIT")
         # With the log emptied the file stands for itself.
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    _empty_log(database)
     with errors_translated(str(database)), _unused(database):
         ready()
         was_there = database.exists()
@@ -146,6 +147,12 @@ def put_in_place(copy: Path, database: Path, aside: Path, entry: Entry, ready: R
         sync(database.parent)
         move_into_place(copy, database)
     return was_there
+
+
+def _empty_log(database: Path) -> None:
+    """Have all that is committed in the file itself, as far as it can be: it is whole then when its log is taken away."""
+    with suppress(sqlite3.Error, DatabaseUnavailable), opened(database) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 @contextmanager

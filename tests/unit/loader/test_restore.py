@@ -389,6 +389,29 @@ def test_the_log_of_the_one_that_is_gone_is_not_applied_to_the_copy(here: Instal
     assert kept.read_bytes() == (tmp_path / "log").read_bytes()
 
 
+def test_what_stood_in_the_log_is_not_lost_if_it_ends_halfway(
+    here: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon was killed, and its log is still there when the copy is put in place."""
+    (tmp_path / "left").mkdir()
+    log = here.database.with_name("rollcall.db-wal")
+    with closing(sqlite3.connect(here.database, isolation_level=None)) as connection:
+        connection.execute("UPDATE company SET name = 'Committed'")
+        for file in (here.database, log):
+            shutil.copy(file, tmp_path / "left")
+    for file in (tmp_path / "left").iterdir():
+        shutil.copy(file, here.database.parent)
+    assert log.stat().st_size
+
+    def killed(*_: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("loader.store.restoring.move_into_place", killed)
+    with pytest.raises(KeyboardInterrupt):
+        here.restore(whole=True)
+    assert here.execute("SELECT DISTINCT name FROM company") == [("Committed",)]
+
+
 def test_the_whole_copy_takes_what_it_had_still_to_send_as_sent(here: Installation) -> None:
     """Nobody knows what was sent since. Pages say so, and whoever wants it sends it again."""
     happen(here)

@@ -185,6 +185,17 @@ def test_a_database_that_others_can_read_is_warned_of(doctor: Doctor) -> None:
     assert "can be read by others" in only(doctor(0), "database file")
 
 
+def test_former_databases_that_nobody_will_want_are_warned_of(doctor: Doctor) -> None:
+    former = Path("var/rollcall.db.before-20260504T000000Z")
+    for name in (former, Path(f"{former}-wal"), Path("var/rollcall.db.before-20260505T000000Z")):
+        name.touch()
+    assert doctor(0) == {}
+    for name in (former, Path(f"{former}-wal")):
+        os.utime(name, (1, 1))
+    (finding,) = doctor(0)["former databases"]
+    assert finding["do"] == f"if all is well, rm {former}"
+
+
 def test_files_with_secrets_are_looked_at(doctor: Doctor, well: Path) -> None:
     setting = {"ROLLCALL_MAIL__PASSWORD_FILE": str(well / "password")}
     assert "cannot be read" in only(doctor(1, **setting), "secret files")
