@@ -14,8 +14,8 @@ from loader.cli.terminal import ProgressBar, complain, say, system_user
 from loader.restore import Restored, restore
 from loader.settings import Settings
 
-_NICE: Final = 10
-"""How far this work steps back behind those who answer callers."""
+_NICE: Final = 19
+"""How far a copy steps back behind those who answer callers. To put one back does not: writers wait for it."""
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -62,7 +62,6 @@ def _backup_as_json(done: Backup) -> dict[str, object]:
 
 
 def _restore(args: argparse.Namespace, settings: Settings) -> int:
-    os.nice(_NICE)
     with ProgressBar("copying the database") as progress:
         done = restore(
             args.file,
