@@ -66,7 +66,7 @@ class Keyring:
         except OSError as error:
             raise KeyFileError(path, f"cannot be written: {error.strerror}") from None
         ring = cls(path, _new_key())
-        ring._save()
+        ring.save()
         return ring
 
     @property
@@ -82,14 +82,14 @@ class Keyring:
     def with_new_key(self) -> Keyring:
         """The keyring with a new key in use and the others kept, written to the file."""
         ring = Keyring(self.path, _new_key() | self._keys)
-        ring._save()
+        ring.save()
         return ring
 
     def without(self, key_ids: Iterable[str]) -> Keyring:
         """The keyring without these keys, written to the file. The key in use stays."""
         left_out = set(key_ids) - {self.current}
         ring = Keyring(self.path, {key_id: key for key_id, key in self._keys.items() if key_id not in left_out})
-        ring._save()
+        ring.save()
         return ring
 
     def holding(self, key_id: str) -> Keyring:
@@ -112,6 +112,14 @@ class Keyring:
     def beside(self, older: Keyring) -> Keyring:
         """The keyring with the keys of an older one behind its own."""
         return Keyring(self.path, {**self._keys, **{k: v for k, v in older._keys.items() if k not in self._keys}})
+
+    def save(self) -> None:
+        """Write the keys to the file. Raises KeyFileError, and then the file is as it was."""
+        lines = [f"{key_id} {base64.b64encode(key).decode()}\n" for key_id, key in self._keys.items()]
+        try:
+            write_atomically(self.path, "".join(lines).encode("ascii"), mode=0o600)
+        except OSError as error:
+            raise KeyFileError(self.path, f"cannot be written: {error.strerror}") from None
 
     def lacks(self, key_id: str) -> KeyFileError:
         """What to raise when the file does not have this key."""
@@ -179,13 +187,6 @@ class Keyring:
         if cipher is None:
             raise self.lacks(key_id)
         return cipher
-
-    def _save(self) -> None:
-        lines = [f"{key_id} {base64.b64encode(key).decode()}\n" for key_id, key in self._keys.items()]
-        try:
-            write_atomically(self.path, "".join(lines).encode("ascii"), mode=0o600)
-        except OSError as error:
-            raise KeyFileError(self.path, f"cannot be written: {error.strerror}") from None
 
 
 class FollowedKeys:

@@ -47,7 +47,6 @@ async def rotate_key(store: Store, keyring: Keyring) -> Keyring:
     await Choices(store).seal_again(ring, ring.current)
     await Deliveries(store).seal_again(ring, ring.current)
     await Lockouts(store).seal_again(ring, ring.current)
-    await Invitations(store).seal_again(ring, ring.current)
     async with store.writing() as writing:
         await writing.seal_secrets_again(ring.current, partial(_seal_secret_again, ring))
     async with store.writing() as writing:

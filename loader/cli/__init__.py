@@ -59,6 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     # ruff: noqa: PLC0415 - each family is imported when it is called
+    if args.command == "doctor":
+        from loader.cli import examining
+
+        return examining.run(args)
     settings = load_settings(args.config)
     match args.command:
         case "check" | "template":
@@ -85,6 +89,10 @@ def _run(args: argparse.Namespace) -> int:
             from loader.cli import forgetting
 
             return forgetting.run(args, settings)
+        case "backup" | "restore":
+            from loader.cli import copies
+
+            return copies.run(args, settings)
         case "user":
             from loader.cli import users
 

@@ -31,6 +31,19 @@ Tell where one person's data stands: calls of rolls, invitations, and lists with
 With --erase it is erased there: calls stay as nobody's, invitations and entries go, and so do the old revisions of
 lists that hold the person. It can be stopped at any point and run again, and runs beside daemon and web site."""
 
+_BACKUP = """\
+Copy the database to a file, or into a folder under a name with the time, while all else runs. The copy is looked
+through before it gets its name. The key file is not in it: keep a copy of that elsewhere, as whoever has both has the
+PINs. PostgreSQL has tools of its own for this."""
+_RESTORE = """\
+Put a copy of the database back, once it was looked through; or nothing is changed. Daemon and web site may run, and
+follow by themselves. Lists, directory, users, switches and choices become those of the copy. Rolls, the audit trail, and
+what was sent or told stay as they are, and all are signed out. What was there before is kept in a file beside it.
+Where there is no database, or with --whole, the copy becomes the database with all it holds."""
+_DOCTOR = """\
+Look at settings, files, database, keys, lists, daemons and clocks, and say for each whether it is as it should be, and
+what to do if not. Nothing is changed. It is 0 if nothing is wrong; warnings are not."""
+
 
 class _Help(argparse.RawDescriptionHelpFormatter):
     """Descriptions keep their lines."""
@@ -69,6 +82,8 @@ def parser() -> argparse.ArgumentParser:
     link = _add(actions.add_parser, "link", "make a link that sets a user's password once, within an hour")
     link.add_argument("name", metavar="NAME")
     _add_forget(commands.add_parser)
+    _add_copies(commands.add_parser)
+    _add_format(_add(commands.add_parser, "doctor", "look whether all is as it should be, and say what to do", _DOCTOR))
     key = _add(commands.add_parser, "key", "the keys that lists are encrypted under")
     actions = key.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add(actions.add_parser, "rotate", "encrypt all lists under a new key; can be stopped and run again")
@@ -121,6 +136,24 @@ def _add_locks(add: Callable[..., argparse.ArgumentParser]) -> None:
     unlock.add_argument("--all", action="store_true", help="all that `rollcall locked` shows")
 
 
+def _add_copies(add: Callable[..., argparse.ArgumentParser]) -> None:
+    backup = _add(add, "backup", "copy the database while all else runs", _BACKUP)
+    backup.add_argument("target", metavar="DIRECTORY|FILE", type=Path, help="a folder that is there, or a file's name")
+    backup.add_argument(
+        "--keep", metavar="N", type=_count, help="keep the newest N copies of this database in the folder, no others"
+    )
+    _add_format(backup)
+    restore = _add(add, "restore", "put a copy of the database back", _RESTORE)
+    restore.add_argument("file", metavar="FILE", type=Path, help="a copy that `rollcall backup` made")
+    restore.add_argument(
+        "--older-keys", metavar="FILE", type=Path, help="the key file of the copy's time, if keys were rotated since"
+    )
+    restore.add_argument(
+        "--whole", action="store_true", help="all that the copy holds; stop daemon and web site for it"
+    )
+    _add_format(restore)
+
+
 def _add_switch(add: Callable[..., argparse.ArgumentParser]) -> None:
     switch = _add(add, "switch", "the telephone systems that may ask")
     actions = switch.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -168,6 +201,12 @@ def _add_owner(command: argparse.ArgumentParser) -> None:
     owner.add_argument("--organizer", metavar="ID", help="the list of an organizer")
     owner.add_argument("--authorization-code", metavar="CODE", help="the list of an authorization code")
     owner.add_argument("--company", metavar="ID", help="the list of a company")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("a whole number from 1 on")
+    return int(text)
 
 
 def _identifier(text: str) -> str:

@@ -1,7 +1,7 @@
 """The one place that speaks to a database: SQLAlchemy Core, the same code for SQLite and PostgreSQL."""
 
 from loader.store.desk import Applied, Desk
-from loader.store.engine import sqlite_file
+from loader.store.engine import sqlite_file, sqlite_url
 from loader.store.people import People
 from loader.store.schema import migrate
 from loader.store.store import Store, open_store
@@ -19,4 +19,5 @@ __all__ = [
     "migrate",
     "open_store",
     "sqlite_file",
+    "sqlite_url",
 ]

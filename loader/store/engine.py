@@ -8,6 +8,7 @@ a reader and then wrote would be refused at once instead of waiting for its turn
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -56,6 +57,11 @@ def sqlite_file(url: str) -> Path | None:
     return Path(str(parsed.database)) if parsed.get_backend_name() == "sqlite" else None
 
 
+def sqlite_url(file: Path) -> str:
+    """The URL of an SQLite database in this file."""
+    return f"sqlite:///{file.absolute()}"
+
+
 def name_of(url: str) -> str:
     """What a database is called in messages: its file, or its URL without the password."""
     parsed = _parse(url)
@@ -74,9 +80,9 @@ def errors_translated(name: str) -> Iterator[None]:
     """What the database's driver raises becomes DatabaseUnavailable; `name` tells which database."""
     try:
         yield
-    except DBAPIError as error:
+    except (DBAPIError, sqlite3.Error) as error:
         # Only the driver's own words: the statement's values stay out.
-        said = str(error.orig)
+        said = str(error.orig if isinstance(error, DBAPIError) else error)
         raise DatabaseUnavailable(f"{name}: {_SAID_BY_SQLITE.get(said, said)}") from None
     except PoolTimeout:
         raise DatabaseUnavailable(f"{name}: all connections are in use") from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from sqlalchemy import Connection, column, inspect, select, table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,6 +25,10 @@ async def migrate(url: str) -> str | None:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DatabaseUnavailable(f"{file}: its folder cannot be made: {error.strerror}") from None
+        if not file.exists():
+            # SQLite would let everybody on the machine read it. Where this fails, it says why.
+            with suppress(OSError):
+                file.touch(mode=0o600)
     name = engines.name_of(url)
     engine = engines.connect(url, create=True)
     try:

@@ -27,7 +27,7 @@ from loader.model import (
 from loader.store import engine as engines
 from loader.store import schema
 from loader.store import tables as t
-from loader.store.writing import Writing
+from loader.store.writing import Writing, key_ids
 
 _FETCHED_AT_ONCE: Final = 500
 _SMALL: Final = 32 * 1024
@@ -142,6 +142,10 @@ class Store:
         """The ID of the key that new revisions are encrypted under; None before any."""
         rows = await self.all(select(t.key_in_use.c.key_id))
         return str(rows[0].key_id) if rows else None
+
+    async def key_ids(self) -> set[str]:
+        """The IDs of the key in use and of all keys that anything is sealed under."""
+        return {str(row.key_id) for row in await self.all(key_ids())}
 
     async def switches(self) -> list[Switch]:
         rows = await self.all(select(t.switch).order_by(t.switch.c.id))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, func, insert, select, union, update
+from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, delete, func, insert, select, union, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from loader.errors import AlreadyExists, NotFound
@@ -59,20 +59,9 @@ class Writing:
             await self._connection.execute(insert(t.key_in_use).values(id=1, key_id=key_id))
 
     async def key_ids(self) -> set[str]:
-        """The IDs of the key in use and of all keys that kept revisions are encrypted under."""
-        named = (
-            t.list_revision.c.key_id,
-            t.key_in_use.c.key_id,
-            t.credential.c.totp_key_id,
-            t.staged_upload.c.key_id,
-            t.call.c.key_id,
-            t.company_choice.c.webhook_key_id,
-            t.webhook_delivery.c.key_id,
-            t.invitation.c.key_id,
-            t.lockout.c.key_id,
-        )
-        rows = await self._connection.execute(union(*(select(key_id) for key_id in named)))
-        return {key_id for key_id in rows.scalars() if key_id is not None}
+        """The IDs of the key in use and of all keys that anything is sealed under."""
+        rows = await self._connection.execute(key_ids())
+        return set(rows.scalars())
 
     async def seal_secrets_again(self, key_id: str, seal: Callable[[str, bytes, str], bytes]) -> None:
         """Put what users sign in with under another key: `seal` gets purpose, secret and key, and gives the new secret.
@@ -278,6 +267,23 @@ class Writing:
                 for c in self.changes
             ],
         )
+
+
+def key_ids() -> Select[Any]:
+    """Asks for the IDs of the key in use and of all keys that anything is sealed under."""
+    named = (
+        t.list_revision.c.key_id,
+        t.key_in_use.c.key_id,
+        t.credential.c.totp_key_id,
+        t.staged_upload.c.key_id,
+        t.call.c.key_id,
+        t.company_choice.c.webhook_key_id,
+        t.webhook_delivery.c.key_id,
+        t.invitation.c.key_id,
+        t.lockout.c.key_id,
+    )
+    known = union(*(select(key_id.label("key_id")) for key_id in named)).subquery()
+    return select(known.c.key_id).where(known.c.key_id.is_not(None))
 
 
 def _of(table: Table, owner: Owner) -> ColumnElement[bool]:

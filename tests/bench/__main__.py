@@ -1,6 +1,6 @@
 """`make bench`: all figures in one run, as a table and as JSON in build/bench.json.
 
-Exit status 1 if a goal is missed. Name parts (answers, doors, durability, erasing, guessing, lists, packets, reloading, rolls, site) to run only those.
+Exit status 1 if a goal is missed. Name parts (answers, copies, doors, durability, erasing, guessing, lists, packets, reloading, rolls, site) to run only those.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import answers, doors, durability, erasing, guessing, lists, packets, reloading, rolls, site
+from tests.bench import answers, copies, doors, durability, erasing, guessing, lists, packets, reloading, rolls, site
 from tests.bench.figures import Figure
 
 _PARTS: Final[Mapping[str, Callable[[], list[Figure]]]] = {
     "answers": answers.run,
+    "copies": copies.run,
     "doors": doors.run,
     "durability": durability.run,
     "lists": lists.run,

@@ -66,6 +66,12 @@ class Answered:
         return json.loads(self.body)
 
 
+UNCOUNTED: Final = {
+    f"ROLLCALL_THROTTLE__{name}_LIMIT": "0" for name in ("CALL", "CALLER", "WITHHELD", "CONFERENCE", "SWITCH")
+}
+"""The settings of a daemon that lets everybody guess."""
+
+
 class Installation:
     """A folder with an installation: its settings are in the environment."""
 

@@ -34,7 +34,9 @@ def test_while_much_is_loaded_it_answers_503_and_can_be_stopped(
     assert daemon.metric("rollcall_index_conferences") == 0
     assert not daemon.has_logged("index_loaded")
     assert daemon.stop() == 0
-    assert [line["event"] for line in daemon.events] == ["listening", "draining", "stopped"]
+    events = [line["event"] for line in daemon.events]
+    # The load may have come to its end before the signal came.
+    assert [event for event in events if event != "index_loaded"] == ["listening", "draining", "stopped"]
 
     daemon = start().wait_until_ready()
     assert daemon.accepts(token, "1234")

@@ -5,7 +5,7 @@ import signal
 import socket
 
 from tests.integration.conftest import Start
-from tests.integration.processes import free_port
+from tests.integration.processes import UNCOUNTED, free_port
 from tests.unit.daemon.doors.asterisk import Channel, call, environment
 
 CALLED = {"PASSCODE": "7784321", "PIN": "004127"}
@@ -21,6 +21,7 @@ def test_a_dialplan_is_answered_and_no_pin_is_told_to_anybody_else(start: Start)
     """Neither the log nor the metrics hold what was keyed, whatever came of it."""
     port = free_port()
     daemon = start(
+        **UNCOUNTED,
         ROLLCALL_DOORS__FASTAGI__ENABLED="true",
         ROLLCALL_DOORS__FASTAGI__PORT=str(port),
         ROLLCALL_DOORS__FASTAGI__PROMPTS__PASSCODE="missing",

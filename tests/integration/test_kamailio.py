@@ -25,7 +25,7 @@ from loader.model import Entry, Level, Owner, Pin
 from loader.publish import publish
 from loader.store import open_store
 from tests.integration.conftest import Start
-from tests.integration.processes import Daemon, Installation, free_port, wait_until
+from tests.integration.processes import UNCOUNTED, Daemon, Installation, free_port, wait_until
 from tests.integration.programs import program
 from tests.integration.sip import Bridge, Message, Phone, SipServer, call, free_udp_port
 
@@ -160,7 +160,7 @@ def bridge(tmp_path: Path) -> Iterator[Bridge]:
 
 @pytest.fixture
 def daemon(start: Start) -> Daemon:
-    return start().wait_until_ready()
+    return start(**UNCOUNTED).wait_until_ready()
 
 
 @pytest.fixture

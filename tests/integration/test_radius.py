@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import pytest
 
 from tests.integration.conftest import Start
-from tests.integration.processes import Daemon, Installation, wait_until
+from tests.integration.processes import UNCOUNTED, Daemon, Installation, wait_until
 from tests.integration.programs import program
 
 SECRET: Final = "a-secret-of-the-tests-alone-4711"
@@ -84,6 +84,7 @@ def opened(installation: Installation, start: Start) -> Opened:
     clients.chmod(0o600)
     port, accounting_port = free_udp_ports()
     daemon = start(
+        **UNCOUNTED,
         ROLLCALL_DOORS__RADIUS__ENABLED="true",
         ROLLCALL_DOORS__RADIUS__PORT=str(port),
         ROLLCALL_DOORS__RADIUS__ACCOUNTING_PORT=str(accounting_port),

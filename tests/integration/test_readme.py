@@ -145,7 +145,7 @@ def test_every_door_is_told_to_the_operator_with_its_port() -> None:
 def test_every_setting_of_daemon_and_tool_is_told_to_the_operator_with_its_default() -> None:
     from loader.settings import Settings
 
-    sections = ("database", "key", "daemon", "lists", "roll", "logs")
+    sections = ("database", "key", "daemon", "lists", "roll", "throttle", "logs")
     told = {
         name: default
         for name, default in re.findall(r"^\| `(\w+\.\w+)` +\| `(.*?)` ", page("operator"), re.MULTILINE)
@@ -164,7 +164,7 @@ def test_what_is_read_again_on_sighup_is_told_to_the_operator() -> None:
     from loader.settings import Settings
 
     told = dict(re.findall(r"^\| `(\w+\.\w+)` .*\| (yes|no) \|$", page("operator"), re.MULTILINE))
-    assert {name.partition(".")[0] for name in told} == {"database", "key", "daemon", "roll", "logs"}
+    assert {name.partition(".")[0] for name in told} == {"database", "key", "daemon", "roll", "throttle", "logs"}
     old = Settings()
     for name, again in told.items():
         section, key = name.split(".")

@@ -72,7 +72,7 @@ def test_labels_do_not_grow_with_customers() -> None:
         for name in sample_.labels
         if family.name.startswith("rollcall_")
     }
-    assert labels == {"door", "result", "status", "version", "le"}
+    assert labels == {"door", "kind", "result", "status", "version", "le"}
 
 
 def test_every_metric_says_what_it_is_and_begins_with_rollcall() -> None:

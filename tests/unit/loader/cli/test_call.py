@@ -36,6 +36,12 @@ _ROLLCALL = str(Path(sys.executable).with_name("rollcall"))
         "directory",
         "key",
         "status --conf x",
+        "backup",
+        "backup copies --keep 0",
+        "backup copies --keep some",
+        "backup nowhere --keep 3",
+        "restore",
+        "doctor --format xml",
     ],
 )
 def test_a_wrong_call_is_2(run: Callable[..., tuple[int, str, str]], call: str) -> None:
@@ -48,9 +54,12 @@ def test_a_wrong_call_is_2(run: Callable[..., tuple[int, str, str]], call: str) 
 @pytest.mark.parametrize(
     "call",
     [
-        "init directory lookup status switch key check import export template",
+        "init directory lookup status switch key check import export template backup restore doctor",
         "check --lang --limits --restore-zeros --format",
         "lookup PASSCODE PIN history",
+        "backup DIRECTORY|FILE --keep --format",
+        "restore FILE --older-keys --whole",
+        "doctor --format",
     ],
 )
 def test_help_tells_what_there_is(run: Callable[..., tuple[int, str, str]], call: str) -> None:
