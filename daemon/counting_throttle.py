@@ -247,13 +247,14 @@ class _Attempt:
         self._switch = switch
         self._now = throttle.clock()
         conference = throttle.kept_name("conference", question.passcode)
-        self._caller = caller_number(question.caller)
-        if self._caller is None:
+        number = caller_number(question.caller)
+        self._caller = None if number is None else question.caller
+        if number is None:
             rule, caller = throttle.withheld, throttle.kept_name("withheld", "")
             passcodes = throttle.kept_name("withheld", switch)
         else:
             rule = throttle.caller
-            caller = passcodes = throttle.name(f"caller\0{self._caller}")
+            caller = passcodes = throttle.name(f"caller\0{number}")
         # Of two names that tell nothing, one that stands for both.
         self._here: Counted = (rule, caller ^ conference)
         self._passcodes: Counted = (rule, passcodes)

@@ -54,7 +54,7 @@ class Throttling:
 
     def _told(self, lock: Locked) -> None:
         self._metrics.locked(lock.kind)
-        log.warning("locked", kind=lock.kind, key=lock.key, failures=lock.failures, switch=lock.switch)
+        log.warning("locked", kind=lock.kind, lock=lock.key, failures=lock.failures, switch=lock.switch)
         self._locked(lock)
 
     async def _kept_sealed(self) -> None:
