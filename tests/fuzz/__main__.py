@@ -69,14 +69,18 @@ def _tried(name: str, seconds: float, folder: Path) -> Tried:
     limited = ["prlimit", f"--as={8 * MEMORY * 1024 * 1024}", *command]
     try:
         done = subprocess.run(limited, capture_output=True, check=False, timeout=seconds + _GRACE)
-        status, told = done.returncode, (done.stderr + done.stdout).decode(errors="replace")
+        status, libfuzzer = done.returncode, done.stderr.decode(errors="replace")
+        told = libfuzzer + done.stdout.decode(errors="replace")
     except subprocess.TimeoutExpired as expired:
-        status, told = -1, (expired.stderr or b"").decode(errors="replace") + "\nit did not come to an end"
+        status, libfuzzer = -1, (expired.stderr or b"").decode(errors="replace") + "\nit did not come to an end"
+        told = libfuzzer
     found = ""
     if status:
         inputs = sorted(folder.glob(f"{name}.*-*"))
         found = ", ".join(f"{one.name.removeprefix(name + '.')}: {one.read_bytes()!r}" for one in inputs) or "broke"
-        print(f"--- {name}\n{told.partition('=== Uncaught')[2][-3000:] or told[-3000:]}", file=sys.stderr, flush=True)
+        # Python's word comes first; libFuzzer's has the input once more.
+        raised = told.partition("=== Uncaught")[2][-3000:]
+        print(f"--- {name}\n{raised}\n{libfuzzer[-1500:]}", file=sys.stderr, flush=True)
     return Tried(
         name,
         _number(r"stat::number_of_executed_units: *(\d+)", told),
