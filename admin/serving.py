@@ -28,7 +28,7 @@ class _Server(web.Server):
 class _Connection(web.RequestHandler):
     def handle_error(
         self,
-        request: web.BaseRequest,  # noqa: ARG002 - it stands for what is none
+        request: web.BaseRequest,
         status: int = 500,
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002 - it repeats what was sent, and tells whose server this is
@@ -38,7 +38,9 @@ class _Connection(web.RequestHandler):
             # The browser has gone away, which is no error of ours.
             raise exc
         if status == 500:
-            log.error("request_failed", problem=type(exc).__name__)
+            log.error("request_failed", exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer has begun: there cannot be another")
         text = (
             "500: something broke; it is in the log" if status == 500 else f"{status}: this is no request of HTTP/1.1"
         )
