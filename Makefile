@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test test-browser check bench screenshots catalogues clean format lock
+.PHONY: help run test test-browser fuzz check bench screenshots catalogues clean format lock
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -16,6 +16,9 @@ test: $(VENV)/dev.stamp  ## every test that needs no special machine
 
 test-browser: $(VENV)/dev.stamp  ## the tests in a real browser (needs Chromium)
 	$(BIN)/pytest tests/browser
+
+fuzz: $(VENV)/dev.stamp $(VENV)/fuzz.stamp  ## try every parser with any bytes, each for FUZZ_SECONDS (5)
+	$(BIN)/python -m tests.fuzz
 
 check: $(VENV)/dev.stamp  ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
@@ -42,6 +45,8 @@ lock:  ## choose new versions of the dependencies (needs uv)
 		--no-annotate --upgrade pyproject.toml - -o constraints/runtime.txt
 	echo 'setuptools>=77' | uv pip compile -q --python-version 3.11 --universal --generate-hashes --no-header \
 		--no-annotate --upgrade --extra dev -c constraints/runtime.txt pyproject.toml - -o constraints/dev.txt
+	echo 'setuptools>=77' | uv pip compile -q --python-version 3.11 --universal --generate-hashes --no-header \
+		--no-annotate --upgrade --extra fuzz -c constraints/dev.txt pyproject.toml - -o constraints/fuzz.txt
 
 clean:  ## remove the virtual environment and the demo's data
 	rm -rf $(VENV) var build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -42,6 +42,7 @@ from admin.pages import (
 from admin.post import Post
 from admin.roll_mail import RollSender
 from admin.rolls import Rolls
+from admin.serving import Runner
 from admin.sessions import DatabaseStorage
 from admin.signing import Signing
 from admin.visitor import Handler, visitors
@@ -221,4 +222,4 @@ def _static(data: bytes, media_type: str) -> Handler:
 
 
 def _runner(app: web.Application) -> web.AppRunner:
-    return web.AppRunner(app, access_log=None, shutdown_timeout=10.0)
+    return Runner(app, access_log=None, shutdown_timeout=10.0, auto_decompress=False)

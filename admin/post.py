@@ -195,14 +195,15 @@ class _Handing:
 def mailable(address: str) -> str:
     """An address as it goes on the wire: ASCII, the domain in its IDNA form. Raises MailError(ADDRESS).
 
-    Stricter than RFC 5322: no quotes, comments, names or address literals, and one address alone.
+    Stricter than RFC 5322: no quotes, comments, names or address literals, and one address alone. Nor what looks like
+    an encoded word, as Python's email package decodes it in addresses too.
     """
     local, at, domain = address.strip().rpartition("@")
     try:
         domain = domain.encode("idna").decode("ascii")
     except UnicodeError:
         raise MailError(Trouble.ADDRESS) from None
-    known = at and len(local) <= 64 and len(domain) <= 253
+    known = at and len(local) <= 64 and len(domain) <= 253 and "=?" not in local
     if not known or _LOCAL.fullmatch(local) is None or _DOMAIN.fullmatch(domain) is None:
         raise MailError(Trouble.ADDRESS)
     return f"{local}@{domain}"

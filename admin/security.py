@@ -27,7 +27,9 @@ _HEADERS: Final = {
 }
 
 
-NO_FORM: Final = (ValueError, LookupError, RuntimeError, BadHttpMessage)
+_CHARSET: Final = "utf-8"
+"""That of all pages, and so of all forms."""
+NO_FORM: Final = (ValueError, LookupError, RuntimeError, BadHttpMessage, web.RequestPayloadError)
 """What is raised where a body is read that no browser would send."""
 
 
@@ -68,14 +70,22 @@ async def own_origin(request: web.Request, handler: Handler) -> web.StreamRespon
 
 def _is_ours(request: web.Request, origin: str) -> bool:
     ours = urlsplit(request.app[keys.SETTINGS].admin.address)
-    asked = urlsplit(origin)
+    try:
+        asked = urlsplit(origin)
+    except ValueError:
+        return False
     return (asked.scheme, asked.netloc) == (ours.scheme, ours.netloc) or asked.netloc == request.host
 
 
 async def form(request: web.Request) -> dict[str, str]:
     """The fields of a form, the last of each name. Raises Forged without the session's token, or if it is no form."""
     try:
+        if (request.charset or _CHARSET).lower() != _CHARSET:
+            raise Forged
         posted = await request.post()
+        for name, value in posted.items():
+            # The parts of a form may have charsets of their own, in which half a surrogate is a character.
+            f"{name}{value if isinstance(value, str) else ''}".encode(_CHARSET)
     except NO_FORM:
         raise Forged from None
     fields = {name: value for name, value in posted.items() if isinstance(value, str)}

@@ -33,7 +33,7 @@ class Visitor:
         self.session = session
         self.signed_in = user
         self.address = address_of(request)
-        self.agent = request.headers.get(hdrs.USER_AGENT, "")[:200]
+        self.agent = _sent(request, hdrs.USER_AGENT)[:200]
         self.language = _language(request, user)
         self.translations: NullTranslations = catalogue(CATALOGUES, self.language, DOMAIN)
 
@@ -63,10 +63,15 @@ VISITOR: Final = web.RequestKey("visitor", Visitor)
 def address_of(request: web.Request) -> str:
     """Where a request comes from: the other side of the connection, or what a trusted proxy says."""
     if request.app[keys.SETTINGS].admin.behind_proxy:
-        forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+        forwarded = _sent(request, "X-Forwarded-For").rpartition(",")[2].strip()
         if forwarded:
             return forwarded[:64]
     return (request.remote or "")[:64]
+
+
+def _sent(request: web.Request, header: str) -> str:
+    """A header as text that can be kept: aiohttp hands on bytes that are not UTF-8 as halves of surrogates."""
+    return request.headers.get(header, "").encode("utf-8", "replace").decode()
 
 
 def visitor_of(request: web.Request) -> Visitor:
@@ -96,6 +101,6 @@ def _language(request: web.Request, user: User | None) -> str:
     chosen = request.cookies.get(LANGUAGE_COOKIE) or (user.language if user else None)
     if chosen in LANGUAGES:
         return str(chosen)
-    wished = [one.partition(";")[0].strip() for one in request.headers.get(hdrs.ACCEPT_LANGUAGE, "").split(",")[:20]]
+    wished = [one.partition(";")[0].strip() for one in _sent(request, hdrs.ACCEPT_LANGUAGE).split(",")[:20]]
     known = negotiate_locale([wish.replace("-", "_") for wish in wished if wish], LANGUAGES)
     return known or "en"

@@ -13,6 +13,8 @@ The journal is a queue on the way to the database, not an archive: a segment is 
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import secrets
 import struct
@@ -33,9 +35,9 @@ from loader.store.rolls import Progress
 log = structlog.get_logger(__name__)
 
 _HEAD: Final = struct.Struct("<I12s")
-_MOST: Final = 1 << 30
-"""Bytes of one record: more is no record."""
 
+_NUMBER: Final = re.compile(r"[0-9]{8,}", re.ASCII)
+_IDENTITY: Final = re.compile(rb"[!-~]+")
 _KEY_ID: Final = re.compile("[0-9a-f]{12}")
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -49,7 +51,7 @@ def segment_file(folder: Path, number: int) -> Path:
 
 def segments(folder: Path) -> list[int]:
     """The numbers of the segments that are there, in order."""
-    return sorted(int(file.stem) for file in folder.glob("*.journal") if file.stem.isdigit())
+    return sorted(int(file.stem) for file in folder.glob("*.journal") if _NUMBER.fullmatch(file.stem))
 
 
 def bytes_used(folder: Path) -> int:
@@ -62,11 +64,15 @@ def bytes_used(folder: Path) -> int:
 
 
 def identity(folder: Path, *, new: bool = False) -> str:
-    """What the database knows the journal by: another whenever its segments are counted from 1."""
+    """What the database knows the journal by: another whenever its segments are counted from 1. Raises OSError."""
     file = folder / "id"
     if new or not file.exists():
         keep_identity(folder, secrets.token_hex(16))
-    return file.read_text(encoding="ascii").strip()
+    known = file.read_bytes().strip()
+    if _IDENTITY.fullmatch(known) is None:
+        # Another one would not open what was sealed under this one.
+        raise OSError(errno.EBADMSG, f"{file} is damaged; put it back, or move the folder away")
+    return known.decode("ascii")
 
 
 def keep_identity(folder: Path, journal_id: str) -> None:
@@ -139,9 +145,9 @@ class JournalReader:
         if len(head) < _HEAD.size:
             return None
         length, key = _HEAD.unpack(head)
-        sealed = file.read(min(length, _MOST))
-        if len(sealed) < length:
-            return None
+        if length > os.fstat(file.fileno()).st_size - file.tell():
+            return None  # before there is made room for it
+        sealed = file.read(length)
         key_id = key.decode("ascii", "replace")
         if _KEY_ID.fullmatch(key_id) is None:
             return None  # as where a crash has left zeros

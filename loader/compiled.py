@@ -132,6 +132,8 @@ class Block:
         self._text_at = self._active_at + (count + 7) // 8
         if key_width not in (4, 8) or place_width not in (2, 4) or len(data) != self._text_at + text_size:
             raise BlockError("a compiled list is cut short")
+        if active_count > count:
+            raise _damaged()
 
     @property
     def size(self) -> int:
@@ -156,7 +158,7 @@ class Block:
 
     def pin(self, at: int) -> Pin:
         """The PIN of the entry at this place."""
-        return Pin(str(self._keys()[at])[1:])
+        return _pin_of(self._keys()[at])
 
     def entry(self, at: int) -> Entry:
         """The whole entry at this place, decoded."""
@@ -174,9 +176,17 @@ class Block:
         for at in range(self.count):
             first_name, last_name, phone, email, other = self._person(at)
             company, city, state_country = place(self._place_number(at))
-            pin = Pin(str(keys[at])[1:])
             yield Entry(
-                pin, first_name, last_name, company, phone, email, city, state_country, other, self.is_active(at)
+                _pin_of(keys[at]),
+                first_name,
+                last_name,
+                company,
+                phone,
+                email,
+                city,
+                state_country,
+                other,
+                self.is_active(at),
             )
 
     def _keys(self) -> memoryview:
@@ -194,15 +204,29 @@ class Block:
 
     def _fields(self, span_at: int, spans_end: int, expected: int) -> list[str]:
         if span_at + _SPAN.size > spans_end:
-            raise BlockError("a compiled list is damaged")
+            raise _damaged()
         start, end = _SPAN.unpack_from(self._data, span_at)
+        if not start <= end <= len(self._data) - self._text_at:
+            raise _damaged()
         try:
             fields = str(self._data[self._text_at + start : self._text_at + end], "utf-8").split(_SEPARATOR)
         except UnicodeDecodeError:
-            raise BlockError("a compiled list is damaged") from None
+            raise _damaged() from None
         if len(fields) != expected:
-            raise BlockError("a compiled list is damaged")
+            raise _damaged()
         return fields
+
+
+def _damaged() -> BlockError:
+    return BlockError("a compiled list is damaged")
+
+
+def _pin_of(key: int) -> Pin:
+    """The PIN whose key this is. Raises BlockError if it is none's."""
+    digits = str(key)
+    if digits[0] != "1" or not 3 <= len(digits) <= 11:
+        raise _damaged()
+    return Pin(digits[1:])
 
 
 def _packed(numbers: Sequence[int], width: int) -> bytes:

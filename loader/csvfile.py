@@ -20,9 +20,10 @@ def csv_file(rows: Iterable[Sequence[str]]) -> bytes:
     What a spreadsheet would run as a formula gets an apostrophe in front.
     """
     out = io.StringIO()
-    csv.writer(out).writerows([_harmless(cell) for cell in row] for row in rows)
+    csv.writer(out).writerows([harmless(cell) for cell in row] for row in rows)
     return out.getvalue().encode("utf-8-sig")
 
 
-def _harmless(cell: str) -> str:
+def harmless(cell: str) -> str:
+    """The cell as a spreadsheet shows it: with an apostrophe in front of what it would run."""
     return _FORMULA.sub(r"\1'", cell)

@@ -55,13 +55,21 @@ def parse_directory(text: bytes, *, format: Literal["toml", "json"]) -> Director
 def _decode(text: bytes, format_: Literal["toml", "json"]) -> Any:
     try:
         decoded = text.decode("utf-8-sig")
-        return tomllib.loads(decoded) if format_ == "toml" else json.loads(decoded)
+        return tomllib.loads(decoded) if format_ == "toml" else json.loads(decoded, object_pairs_hook=_table)
     except UnicodeDecodeError:
         raise DirectoryError("the file is not UTF-8 text") from None
     except RecursionError:
         raise DirectoryError("the file is nested too deeply") from None
     except ValueError as error:
         raise DirectoryError(f"the file is not {format_.upper()}: {error}") from None
+
+
+def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """As TOML has it: a key stands once, so that nothing is left out without a word. Raises ValueError."""
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return table
 
 
 class _Field(NamedTuple):

@@ -168,8 +168,12 @@ class Keyring:
     def open_secret(self, purpose: str, sealed: bytes, *, key_id: str) -> bytes:
         """What was sealed for this purpose. Raises KeyFileError, or BlockError if it was tampered with."""
         associated = f"rollcall secret 1|{purpose}".encode()
+        cipher = self._cipher(key_id)
         try:
-            return self._cipher(key_id).decrypt(sealed[:_NONCE_SIZE], sealed[_NONCE_SIZE:], associated)
+            if len(sealed) < _NONCE_SIZE + _TAG_SIZE:
+                # What is shorter than a nonce may have is a ValueError to the cipher.
+                raise InvalidTag
+            return cipher.decrypt(sealed[:_NONCE_SIZE], sealed[_NONCE_SIZE:], associated)
         except InvalidTag:
             raise BlockError(f"the secret for {purpose.partition('|')[0]} was damaged or tampered with") from None
 

@@ -32,7 +32,8 @@ _PIN = re.compile(r"[0-9]{2,10}", re.ASCII)
 _PASSCODE = re.compile(r"[0-9]{1,32}", re.ASCII)
 _IDENTIFIER = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._@-]{0,62}[A-Za-z0-9])?", re.ASCII)
 _AUTHORIZATION_CODE = re.compile(r"[A-Za-z0-9]{1,32}", re.ASCII)
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""Half a surrogate, as JSON can write it, is no character and cannot be kept."""
 
 
 class Level(StrEnum):

@@ -53,8 +53,8 @@ def load_settings(path: Path | None = None, environment: Mapping[str, str] = os.
     if path is not None:
         values, lines = _read_file(path)
         origins = {key: f"{path}, line {line}" for key, line in lines.items()}
-    _overlay(values, origins, environment)
     problems: list[str] = []
+    _overlay(values, origins, environment, problems)
     settings = _convert(Settings, values, (), origins, problems)
     if problems:
         raise SettingsError(*problems)
@@ -70,7 +70,10 @@ def _read_file(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
         raise SettingsError(f"{path}: is not UTF-8 text") from None
     try:
         return tomllib.loads(text), _lines_of_keys(text)
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise SettingsError(f"{path}: is nested too deeply") from None
+    except ValueError as error:
+        # Some of what no TOML may hold, such as a number of thousands of digits, is not told as a TOMLDecodeError.
         raise SettingsError(f"{path}: {error}") from None
 
 
@@ -91,8 +94,14 @@ def _dotted(name: str) -> tuple[str, ...]:
     return tuple(part.strip().strip("\"'") for part in name.split("."))
 
 
-def _overlay(values: dict[str, Any], origins: dict[tuple[str, ...], str], environment: Mapping[str, str]) -> None:
-    for name, text in environment.items():
+def _overlay(
+    values: dict[str, Any],
+    origins: dict[tuple[str, ...], str],
+    environment: Mapping[str, str],
+    problems: list[str],
+) -> None:
+    # Values before what claims to stand within them.
+    for name, text in sorted(environment.items(), key=lambda variable: variable[0].count("__")):
         if not name.startswith(_PREFIX) or "__" not in name:
             continue
         key = tuple(name.removeprefix(_PREFIX).lower().split("__"))
@@ -100,6 +109,7 @@ def _overlay(values: dict[str, Any], origins: dict[tuple[str, ...], str], enviro
         for part in key[:-1]:
             inner = table.setdefault(part, {})
             if not isinstance(inner, dict):
+                problems.append(_told(key, {key: name}, "there is no such setting"))
                 break
             table = inner
         else:
@@ -136,6 +146,8 @@ def _convert(
             converted[name] = msgspec.convert(value, wanted, strict=strict)
         except msgspec.ValidationError as error:
             problems.append(_told(where, origins, str(error)))
+        except UnicodeEncodeError:
+            problems.append(_told(where, origins, "is not UTF-8 text"))
     return section(**converted)
 
 

@@ -74,6 +74,6 @@ def _day(text: str, *, after: bool = False) -> float | None:
     """The beginning of a day, or of the one after it; None for what is no date."""
     try:
         day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
-    except ValueError:
+        return (day + timedelta(days=1) if after else day).timestamp()
+    except (ValueError, OverflowError):
         return None
-    return (day + timedelta(days=1) if after else day).timestamp()

@@ -20,8 +20,10 @@ from admin.rendering import render
 from admin.security import NO_FORM, Forged, form, require_token, text_of
 from admin.visitor import Visitor, visitor_of
 from loader.compiled import EMPTY
+from loader.csvfile import harmless
 from loader.errors import NotFound, StaleRevision
 from loader.listfile import WEB_LIMITS, Check, Code, Problem, check, columns, message
+from loader.listfile.decode import split_lines
 from loader.model import Level, Owner, Revision, StagedUpload
 from loader.publish import Difference, diff, publish_to_all
 from loader.store import Desk
@@ -117,15 +119,11 @@ async def faulty_lines(request: web.Request) -> web.Response:
     out = io.StringIO()
     writer = csv.writer(out, delimiter=checked.delimiter or ",")
     writer.writerow([visitor._("Line"), visitor._("What is wrong"), *columns.TITLES])
-    lines = data.decode(checked.encoding or "utf-8", "replace").splitlines()
+    lines = split_lines(data.decode(checked.encoding or "utf-8", "replace"))
     for number, problems in _by_line(checked.errors).items():
         told = " ".join(message(problem, visitor.language) for problem in problems)
         line = lines[number - 1] if 0 < number <= len(lines) else ""
-        # What a spreadsheet would run as a formula is shown as text.
-        cells = [
-            f"'{cell}" if cell.startswith(("=", "+", "-", "@")) else cell
-            for cell in line.split(checked.delimiter or ",")
-        ]
+        cells = map(harmless, line.split(checked.delimiter or ","))
         writer.writerow([number, told, *cells])
     return web.Response(
         body=out.getvalue().encode("utf-8-sig"),
@@ -221,7 +219,7 @@ async def _read(request: web.Request) -> tuple[list[tuple[str, str]], str, bytes
         elif not known:
             raise Forged
         elif part.name == "file":
-            filename = part.filename or ""
+            filename = (part.filename or "").encode("utf-8", "replace").decode()
             received = bytearray()
             while chunk := await part.read_chunk():
                 received += chunk

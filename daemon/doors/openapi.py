@@ -153,7 +153,7 @@ def _conference() -> _Schema:
                 "name": "passcode",
                 "in": "path",
                 "required": True,
-                "schema": {"type": "string", "pattern": "^[0-9]{1,32}$"},
+                "schema": {"type": "string", "pattern": "^[0-9]{1,32}$", "examples": ["7784321"]},
             }
         ],
         "responses": {
@@ -173,7 +173,7 @@ def _told(event: str, summary: str) -> _Schema:
                 "name": "call_id",
                 "in": "path",
                 "required": True,
-                "schema": {"type": "string", "minLength": 1, "maxLength": MAX_TOLD},
+                "schema": {"type": "string", "minLength": 1, "maxLength": MAX_TOLD, "examples": ["1732456800.17"]},
                 "description": "The `call_id` of a verification of this switch that was accepted.",
             }
         ],
@@ -200,19 +200,22 @@ def _openapi() -> _Schema:
 
 
 def _question() -> _Schema:
-    def keyed(description: str) -> _Schema:
-        return {"type": "string", "maxLength": MAX_KEYED, "description": description}
+    def keyed(description: str, example: str) -> _Schema:
+        return {"type": "string", "maxLength": MAX_KEYED, "description": description, "examples": [example]}
 
-    def told(description: str) -> _Schema:
-        return {"type": ["string", "null"], "maxLength": MAX_TOLD, "description": description}
+    def told(description: str, example: str) -> _Schema:
+        kinds = ["string", "null"]
+        return {"type": kinds, "maxLength": MAX_TOLD, "description": description, "examples": [example]}
 
     return {
         "type": "object",
         "properties": {
-            "passcode": keyed("What the caller keyed for the conference."),
-            "pin": keyed("What the caller keyed for himself, leading zeros and all; empty if he keyed nothing."),
-            "call_id": told("The switch's own ID of the call."),
-            "caller": told("The calling number."),
+            "passcode": keyed("What the caller keyed for the conference.", "7784321"),
+            "pin": keyed(
+                "What the caller keyed for himself, leading zeros and all; empty if he keyed nothing.", "004127"
+            ),
+            "call_id": told("The switch's own ID of the call.", "1732456800.17"),
+            "caller": told("The calling number.", "+15550100"),
         },
         "required": ["passcode", "pin"],
     }

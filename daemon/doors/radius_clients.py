@@ -99,7 +99,8 @@ def _parse(line: str) -> tuple[Network, bytes]:
     """One line. Raises ValueError, without the line."""
     name, *secret = line.split(maxsplit=1)
     try:
-        network = ip_network(name)
+        # With a zone, such as fe80::1%eth0, a network may hold anything, a secret too.
+        network = ip_network("" if "%" in name else name)
     except ValueError:
         raise ValueError("does not begin with an address or a network, such as 192.0.2.7 or 192.0.2.0/24") from None
     if not secret:

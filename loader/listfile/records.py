@@ -40,8 +40,12 @@ def read_record(lines: Sequence[str], at: int, delimiter: str) -> tuple[Fields |
 
     None stands for a record whose quotes do not pair up; it takes no further line.
     """
-    fields, is_open = _split_quoted(lines[at], delimiter)
-    return _read_on(lines, at, delimiter) if is_open else (fields, 0)
+    fields: Fields = []
+    try:
+        open_at = _split_quoted(lines[at], 0, delimiter, fields)
+        return (fields, 0) if open_at is None else _read_on(lines, at, delimiter, fields, open_at)
+    except _Unpaired:
+        return None, 0
 
 
 def without_padding(fields: Fields) -> Fields:
@@ -52,25 +56,34 @@ def without_padding(fields: Fields) -> Fields:
     return fields[:end]
 
 
-def _read_on(lines: Sequence[str], at: int, delimiter: str) -> tuple[Fields | None, int]:
-    """The record that begins at the index and has a field that is still open at the end of the line."""
+def _read_on(lines: Sequence[str], at: int, delimiter: str, fields: Fields, open_at: int) -> tuple[Fields | None, int]:
+    """The record that begins at the index with these fields, and has one that is still open at the end of the line.
+
+    Raises _Unpaired.
+    """
     for end in range(at + 1, min(at + 1 + _LOOK_AHEAD_LINES, len(lines))):
         if '"' not in lines[end]:
             continue
         record = "\n".join(lines[at : end + 1])
         if len(record) > _LOOK_AHEAD_CHARACTERS:
             break
-        fields, is_open = _split_quoted(record, delimiter)
-        if not is_open:
-            is_whole = fields is not None and len(without_padding(fields)) == columns.COUNT
-            return (fields, end - at) if is_whole else (None, 0)
+        # Only the open field is looked at again: a file may hold thousands of fields before each.
+        still_open_at = _split_quoted(record, open_at, delimiter, fields)
+        if still_open_at is None:
+            return (fields, end - at) if len(without_padding(fields)) == columns.COUNT else (None, 0)
+        open_at = still_open_at
     return None, 0
 
 
-def _split_quoted(text: str, delimiter: str) -> tuple[Fields | None, bool]:
-    """The fields, or None if the quotes do not pair up; and whether that is because the last field is still open."""
-    fields = []
-    at = 0
+class _Unpaired(Exception):
+    """Quotes do not pair up."""
+
+
+def _split_quoted(text: str, at: int, delimiter: str, fields: Fields) -> int | None:
+    """Add the fields from a place on; where the last one begins if it is still open, and is not added for it.
+
+    Raises _Unpaired.
+    """
     while True:
         quoted = _QUOTED.match(text, at)
         if quoted is None:
@@ -80,11 +93,11 @@ def _split_quoted(text: str, delimiter: str) -> tuple[Fields | None, bool]:
             fields.append(text[at:end])
         else:
             if not quoted[2]:
-                return None, True
+                return at
             end = quoted.end()
             if end < len(text) and text[end] != delimiter:
-                return None, False
+                raise _Unpaired
             fields.append(quoted[1].replace('""', '"'))
         if end == len(text):
-            return fields, False
+            return None
         at = end + 1

@@ -251,3 +251,10 @@ async def test_what_is_no_form_changes_nothing_and_breaks_nothing(
     for path in ("/signin", "/upload", "/conferences/A-1/date", "/companies/one/settings/dial-in"):
         response = await opened.client.post(path, data=body, headers={"Content-Type": media_type})
         assert response.status == 403, path
+
+
+@pytest.mark.parametrize("day", ["9999-12-31", "0001-01-01", "x"])
+async def test_the_audit_is_searched_by_any_day(browser: NewBrowser, day: str) -> None:
+    """The last day that there is has none after it."""
+    opened = await browser("sup")
+    assert (await opened.get(f"/audit?since={day}&until={day}")).status == 200

@@ -326,6 +326,16 @@ async def test_the_faulty_lines_can_be_downloaded_to_work_on(browser: NewBrowser
     assert rows[1][2:4] == ["'=1+1", "'=cmd"]
 
 
+async def test_the_faulty_lines_are_those_that_are_told(browser: NewBrowser) -> None:
+    """Lines are counted as a text editor counts them, whatever else ends a line for Python."""
+    opened = await browser("org")
+    data = list_file("1001").replace(b"Mike", "Mi\N{LINE SEPARATOR}ke".encode()) + b"x,\tMike,\f=1,XYZ,,,Uxbridge,UK,\n"
+    location = await opened.staged(data)
+    file = (await (await opened.get(f"{location}/errors.csv")).read()).decode("utf-8-sig")
+    rows = list(csv.reader(io.StringIO(file, newline="")))[1:]
+    assert [(row[0], row[2]) for row in rows] == [("2", "1001"), ("3", "x")]
+
+
 async def test_lost_zeros_are_restored_with_one_click(browser: NewBrowser, listed: Callable[..., Any]) -> None:
     opened = await browser("org")
     location = await opened.staged(list_file("4127", "271828", "314159", "602214"))

@@ -124,7 +124,7 @@ async def test_long_names_are_folded_and_stay_one_name(inbox: Inbox, letter: str
         "zoe@example.com\r\nRCPT TO:<x@example.com>", "<zoe@example.com>", "Zoe <zoe@example.com>", "zoe @example.com",
         "zoe@exa mple.com", "zoe@@example.com", "zoë@example.com", ".zoe@example.com", "zoe..doe@example.com",
         '"zoe"@example.com', "zoe@[127.0.0.1]", "zoe@-example.com", "zoe@example..com", "zoe@example.com>", "zoe@a\x00b",
-        "x" * 65 + "@example.com", "zoe@" + "a." * 130 + "com",
+        "x" * 65 + "@example.com", "zoe@" + "a." * 130 + "com", "=?utf-8?q?=0A?=zoe@example.com",
     ],
 )  # fmt: skip
 def test_what_is_no_single_plain_address_gets_no_mail(address: str) -> None:

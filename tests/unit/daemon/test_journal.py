@@ -5,6 +5,7 @@ import errno
 import os
 import shutil
 import threading
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -434,7 +435,7 @@ async def test_what_has_waited_for_long_is_not_written_all_at_once(
             journal.append(left(number))
             await journal.kept()
         disk.error = None
-        await until(lambda: len(read(journal, keyring)) >= 10)
+        await until(lambda: journal._problem is None)
         journal.append(left(35))
         await journal.kept()
         assert read(journal, keyring) == [left(number) for number in range(36)]
@@ -495,3 +496,40 @@ async def test_events_do_not_go_where_nobody_reads_them(
         await journal.kept()
         assert reader.read(place, 10)[0] == [left(1)]
         assert JournalReader(journal.folder, lambda: keyring).id == reader.id
+
+
+async def test_a_length_that_is_damaged_makes_no_room_for_what_is_not_there(
+    folder: Path, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(folder, keyring) as journal:
+        journal.append(left(0))
+        await journal.kept()
+        segment_file(journal.folder, 2).write_bytes(b"\xff\xff\xff\x3f" + keyring.current.encode() + bytes(100))
+        tracemalloc.start()
+        try:
+            assert read(journal, keyring) == [left(0)]
+            assert tracemalloc.get_traced_memory()[1] < 1_000_000
+        finally:
+            tracemalloc.stop()
+
+
+async def test_files_that_are_no_segments_are_left_alone(folder: Path, keyring: Keyring) -> None:
+    """Digits of other scripts are digits to Python."""
+    async with opened(folder, keyring) as journal:
+        for name in ("\N{SUPERSCRIPT TWO}", "\N{ARABIC-INDIC DIGIT ONE}" * 8, "1", "x"):
+            (journal.folder / f"{name}.journal").write_bytes(b"")
+        journal.append(left(0))
+        await journal.kept()
+        assert segments(journal.folder) == [1]
+        assert read(journal, keyring) == [left(0)]
+
+
+@pytest.mark.parametrize("damaged", [b"", bytes(32), b"\xff" * 32])
+async def test_a_journal_whose_identity_is_damaged_is_told(folder: Path, keyring: Keyring, damaged: bytes) -> None:
+    """A new one would not open what was sealed under the old one."""
+    async with opened(folder, keyring) as journal:
+        journal.append(left(0))
+        await journal.kept()
+    (journal.folder / "id").write_bytes(damaged)
+    with pytest.raises(JournalError, match="id is damaged"):
+        Journal(folder, lambda: keyring)

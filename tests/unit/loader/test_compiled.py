@@ -154,3 +154,23 @@ def test_any_damaged_byte_gives_an_answer_or_a_block_error() -> None:
                 list(listed.entries())
             except BlockError:
                 continue
+
+
+STARTS = 28 + 2 * 4
+
+
+@pytest.mark.parametrize(
+    ("at", "number"),
+    [
+        (12, 3),
+        pytest.param(STARTS + 8, len(GOOD), id="a person ends behind the text"),
+        pytest.param(STARTS, len(GOOD), id="a person ends before it begins"),
+        pytest.param(28, 99, id="a key is no PIN's"),
+        pytest.param(28, 21234, id="a key begins with 2"),
+    ],
+)
+def test_a_block_that_points_elsewhere_is_damaged(at: int, number: int) -> None:
+    """Nothing is read that is not its text, and no PIN is told that could not stand in a list."""
+    damaged = GOOD[:at] + struct.pack("<I", number) + GOOD[at + 4 :]
+    with pytest.raises(BlockError):
+        list(Block(damaged, Revision(1)).entries())

@@ -302,3 +302,9 @@ async def test_a_user_does_not_move_to_another_company(store: Store) -> None:
         "company[0].user[0].id: op belongs to no company, and cannot move",
         "company[0].user[1].id: coo belongs to company acme, and cannot move",
     )
+
+
+def test_a_key_that_stands_twice_in_an_object_hides_nothing() -> None:
+    """As TOML has it; otherwise the first would be left out without a word."""
+    with pytest.raises(DirectoryError, match="twice"):
+        parse_directory(b'{"company": [], "company": []}', format="json")

@@ -176,3 +176,11 @@ def test_a_keyring_reads_its_file_again_for_a_key_that_it_does_not_know(keyring:
     new = keyring.with_new_key().current
     assert keyring.holding(keyring.current) is keyring
     assert keyring.holding(new).current == new
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 12, 27])
+def test_a_secret_that_is_cut_short_was_damaged(keyring: Keyring, size: int) -> None:
+    """However little of it is left: a cipher has another error for what is less than a nonce."""
+    sealed = keyring.seal_secret("totp|alicia", b"", key_id=keyring.current)
+    with pytest.raises(BlockError):
+        keyring.open_secret("totp|alicia", sealed[:size], key_id=keyring.current)

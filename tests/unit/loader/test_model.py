@@ -52,7 +52,7 @@ def test_a_title_is_stripped() -> None:
     assert parse_text("  Weekly call ") == "Weekly call"
 
 
-@pytest.mark.parametrize("text", ["", "   ", "x" * 201, "two\nlines", "bell\x07", "line\u2028separator"])
+@pytest.mark.parametrize("text", ["", "   ", "x" * 201, "two\nlines", "bell\x07", "line\u2028separator", "half \ud800"])
 def test_a_title_is_one_line_of_at_most_200_characters(text: str) -> None:
     with pytest.raises(InvalidValue):
         parse_text(text)

@@ -139,3 +139,23 @@ def sections(default: msgspec.Struct, told: msgspec.Struct, at: str = "") -> Ite
         if isinstance(one, msgspec.Struct):
             yield f"{at}{field.name}", one, other
             yield from sections(one, other, f"{at}{field.name}.")
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 5000, "a = " + "{b = " * 5000, "a = " + "1" * 5000])
+def test_what_no_file_of_settings_holds_is_told_of_the_file(file: Path, text: str) -> None:
+    file.write_text(text)
+    (told,) = problems(file)
+    assert told.startswith(f"{file}: ")
+
+
+def test_a_variable_that_is_not_utf_8_is_told_by_its_name() -> None:
+    (told,) = problems(None, {"ROLLCALL_DOORS__RADIUS__ENABLED": "true\udcff"})
+    assert told == "ROLLCALL_DOORS__RADIUS__ENABLED: doors.radius.enabled: is not UTF-8 text"
+
+
+@pytest.mark.parametrize("text", ["", "[daemon]\nport = 1\n"])
+def test_a_variable_for_something_within_a_value_is_refused(file: Path, text: str) -> None:
+    file.write_text(text)
+    environment = {"ROLLCALL_DAEMON__PORT__X": "1"} | ({} if text else {"ROLLCALL_DAEMON__PORT": "1"})
+    (told,) = problems(file, environment)
+    assert told == "ROLLCALL_DAEMON__PORT__X: daemon.port.x: there is no such setting"

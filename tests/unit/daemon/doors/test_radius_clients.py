@@ -106,3 +106,11 @@ def test_a_secret_that_can_be_guessed_is_warned_of(tmp_path: Path) -> None:
     assert logged == [
         {"event": "radius_client_guessable", "log_level": "warning", "network": "192.0.2.1/32", "at_least": 16}
     ]
+
+
+@pytest.mark.parametrize("line", ["fe80::1%eth0 {}", "fe80::1%{}", "fe80::%{}/64", "fe80::1%eth0\0{}"])
+def test_an_address_has_no_zone_that_could_hold_a_secret(tmp_path: Path, line: str) -> None:
+    """Python takes whatever follows a `%` for the name of an interface."""
+    (problem,) = refusal(tmp_path, line.format(LONG) + "\n")
+    assert "does not begin with an address or a network" in problem
+    assert LONG not in problem
