@@ -159,19 +159,14 @@ async def confirm(request: web.Request) -> web.Response:
             checked.entries,
             by=visitor.user.id,
             source="upload",
-        )
-    except StaleRevision:
-        return await _preview_page(request, visitor, staged, status=409, stale=True)
-    await desk.record(
-        *(
-            visitor.did(
+            record=lambda owner, done: visitor.did(
                 "list_uploaded",
                 owner.key,
                 f"{staged.filename}: +{len(done.added)} ~{len(done.changed)} -{len(done.removed)}",
-            )
-            for owner, done in differences.items()
+            ),
         )
-    )
+    except StaleRevision:
+        return await _preview_page(request, visitor, staged, status=409, stale=True)
     await desk.unstage(staged.id)
     uploads.labels("confirmed").inc()
     visitor.session["uploaded"] = {

@@ -177,12 +177,9 @@ class Desk:
             await connection.execute(insert(t.consent).values(user_id=user_id, policy=policy, at=at))
 
     async def record(self, *entries: AuditEntry) -> None:
-        """Append to the audit trail."""
-        rows = [msgspec.structs.asdict(entry) for entry in entries]
-        for row in rows:
-            del row["id"]
-        async with self._store.transaction() as connection:
-            await connection.execute(insert(t.audit), rows)
+        """Append to the audit trail. What tells of a change belongs into its transaction: see `Store.together`."""
+        async with self._store.writing() as writing:
+            await writing.record(*entries)
 
     async def audit(
         self,

@@ -69,6 +69,15 @@ class Store:
             async with self._writer.begin() as connection:
                 yield connection
 
+    @asynccontextmanager
+    async def together(self) -> AsyncGenerator[Store]:
+        """The same database, where all that is read and written is one transaction: committed at the end, or not at all.
+
+        Others who write wait for it: nothing in it takes long.
+        """
+        async with self.transaction() as connection:
+            yield _Together(self._engine, self.name, connection)
+
     async def all(self, query: Select[Any]) -> Sequence[Row[Any]]:
         """The rows of a query. For the modules of this package."""
         async with self._reading() as connection:
@@ -240,6 +249,28 @@ class Store:
         """A daemon has ended on purpose: `daemons` no longer tells of it."""
         async with self.writing() as writing:
             await writing.forget_daemon(daemon_id)
+
+
+class _Together(Store):
+    """A store within a transaction of another."""
+
+    def __init__(self, engine: AsyncEngine, name: str, connection: AsyncConnection) -> None:
+        super().__init__(engine, name)
+        self._connection = connection
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncGenerator[AsyncConnection]:
+        yield self._connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncGenerator[Writing]:
+        writing = Writing(self._connection)
+        yield writing
+        await writing.finish()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[AsyncConnection]:
+        yield self._connection
 
 
 @asynccontextmanager

@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, func, insert, select, union, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from loader.errors import AlreadyExists, NotFound
-from loader.model import Change, DaemonState, Kind, ListRevision, Owner, Position, Revision, Switch
+from loader.model import AuditEntry, Change, DaemonState, Kind, ListRevision, Owner, Position, Revision, Switch
 from loader.store import tables as t
 
 KEPT_REVISIONS: Final = 20
@@ -143,6 +144,13 @@ class Writing:
             ciphertext = (await self._connection.execute(select(t.list_part.c.ciphertext).where(where))).scalar()
             sealed = seal(part, ciphertext or b"")
             await self._connection.execute(update(t.list_part).where(where).values(ciphertext=sealed))
+
+    async def record(self, *entries: AuditEntry) -> None:
+        """Append to the audit trail."""
+        rows = [msgspec.structs.asdict(entry) for entry in entries]
+        for row in rows:
+            del row["id"]
+        await self._connection.execute(insert(t.audit), rows)
 
     async def add_switch(self, switch: Switch) -> None:
         """Raises AlreadyExists."""
