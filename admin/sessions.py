@@ -12,20 +12,26 @@ import time
 from typing import Any, Final
 
 import msgspec
-from aiohttp import web
+import structlog
+from aiohttp import hdrs, web
 from aiohttp_session import AbstractStorage, Session
 
 from admin import keys
 from admin.visitor import SIGNED_IN_AT, VISITOR
-from loader.errors import BlockError, KeyFileError
+from loader.errors import BlockError, DatabaseUnavailable, KeyFileError
 from loader.keyring import Keyring
 from loader.model import Session as Stored
 from loader.model import User
+from loader.store import People
 from loader.tokens import new_word, word_hash
+
+log = structlog.get_logger(__name__)
 
 _STORED: Final = web.RequestKey("stored_session", Stored)
 _TOUCHED_EVERY: Final = 60.0
 """Seconds between two notes that a session was seen."""
+_NOT_AGAIN_FOR: Final = 10.0
+"""Seconds in which pages that only read do not wait once more for a database that cannot be written."""
 
 
 class DatabaseStorage(AbstractStorage):
@@ -45,6 +51,8 @@ class DatabaseStorage(AbstractStorage):
             samesite="Lax",
         )
         self._idle_timeout = idle_timeout
+        self._not_before = 0.0
+        """When pages that only read note again, by `time.monotonic`, what is in their sessions."""
 
     async def load_session(self, request: web.Request) -> Session:
         """The session of the browser's word, unless it is over; a new one otherwise."""
@@ -89,7 +97,19 @@ class DatabaseStorage(AbstractStorage):
         if visitor is not None:
             stored = msgspec.structs.replace(stored, address=visitor.address, agent=visitor.agent)
         sealed = _sealed(request.app[keys.KEYRING], stored.id_hash, data)
-        await people.put_session(msgspec.structs.replace(stored, user_id=user_id, seen_at=now, data=sealed))
+        stored = msgspec.structs.replace(stored, user_id=user_id, seen_at=now, data=sealed)
+        if session.new or request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
+            await people.put_session(stored)
+        elif time.monotonic() > self._not_before:
+            await self._note(people, stored)
+
+    async def _note(self, people: People, stored: Stored) -> None:
+        """Note what a page that only reads leaves in its session. While the database cannot be written it goes without."""
+        try:
+            await people.put_session(stored)
+        except DatabaseUnavailable as error:
+            self._not_before = time.monotonic() + _NOT_AGAIN_FOR
+            log.warning("session_not_noted", problem=str(error))
 
 
 async def still_signed_in(request: web.Request) -> bool:

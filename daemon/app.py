@@ -7,7 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -32,7 +32,7 @@ from daemon.presence import Presence
 from daemon.reload import Follower
 from daemon.rereading import needing_restart
 from daemon.rollkeeping import RollKeeping
-from loader.errors import DatabaseUnavailable, KeyFileError, SettingsError
+from loader.errors import DatabaseError, DatabaseUnavailable, KeyFileError, SettingsError
 from loader.keyring import FollowedKeys, Keyring
 from loader.logs import configure_logs
 from loader.service import listening
@@ -82,6 +82,8 @@ class Daemon:
         roll.remember(JournalReader(journal.folder, self._journal_keys).left_behind(MOST_WAITING))
         keeping = RollKeeping(journal, lambda: self._settings, self._metrics.webhooks)
         self._metrics.roll_backlog.set_function(keeping.backlog)
+        self._health.rolls_problem = lambda: journal.problem or keeping.problem
+        self._metrics.rolls_kept.set_function(lambda: float(self._health.rolls_problem() is None))
         self._metrics.roll_events_waiting.set_function(lambda: float(journal.waiting))
         surroundings = Surroundings(
             self._live,
@@ -174,9 +176,26 @@ class Daemon:
                 if told != str(error):
                     told = str(error)
                     log.error("database_unavailable", problem=told)
+                if not self._health.loaded:
+                    await self._load_as_it_lies(url)
             finally:
                 self._book = None
             await asyncio.sleep(_TRY_AGAIN)
+
+    async def _load_as_it_lies(self, url: str) -> None:
+        """Answer from what is in the file: on a full or a read-only disk SQLite can open no database that nobody has open.
+
+        Raises KeyFileError.
+        """
+        file = sqlite_file(url)
+        if file is None or (lying := _lying(file)) is None:
+            return
+        with suppress(DatabaseError):
+            async with open_store(url, as_it_lies=True) as store:
+                interval = self._settings.daemon.poll_interval
+                follower = Follower(store, self._keyring, self._live, self._health, self._metrics, interval=interval)
+                await follower.load(if_still=lambda: _lying(file) == lying)
+                self._follower = follower
 
     def _read_again(self) -> None:
         """Read settings and key file again; what is wrong leaves all as it was."""
@@ -196,6 +215,18 @@ class Daemon:
         if self._follower is not None:
             self._follower.interval = new.daemon.poll_interval
             self._follower.take(keyring)
+
+
+def _lying(file: Path) -> tuple[int, int, int] | None:
+    """What tells whether a database's file is still as it was; None if not all of the database is in it."""
+    try:
+        log_of_writes = file.with_name(file.name + "-wal")
+        if log_of_writes.exists() and log_of_writes.stat().st_size:
+            return None
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 @asynccontextmanager

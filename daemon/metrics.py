@@ -71,6 +71,9 @@ class Metrics:
         self.roll_events_waiting = Gauge(
             "rollcall_roll_events_waiting", "Events that could not be written yet, in memory.", registry=registry
         )
+        self.rolls_kept = Gauge(
+            "rollcall_rolls_kept", "1 if events reach the database, as far as is known.", registry=registry
+        )
         self.index_entries = Gauge("rollcall_index_entries", "Entries of all lists in force.", registry=registry)
         self.index_lists = Gauge("rollcall_index_lists", "Lists in force.", registry=registry)
         self.index_conferences = Gauge("rollcall_index_conferences", "Conferences in force.", registry=registry)

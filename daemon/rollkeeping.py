@@ -69,7 +69,8 @@ class RollKeeping:
     def _send(self) -> None:
         self._telling = None
         news = self._news
-        if news is not None and not news.transport.get_write_buffer_size():
+        # One that has just ended hears nothing.
+        if news is not None and not news.is_closing() and not news.transport.get_write_buffer_size():
             news.write(b"\n")
 
     async def _run(self) -> None:
@@ -80,6 +81,8 @@ class RollKeeping:
                 problem = f"the keeper cannot be started: {error.strerror or error}"
             except ValueError:
                 problem = "the keeper is not understood"
+            except Exception as error:  # noqa: BLE001 - whatever it is, nobody else starts the next one
+                problem = f"the keeper cannot be used: {type(error).__name__}"
             if problem != self.problem:
                 self.problem = problem
                 log.error("rolls_not_kept", problem=problem)
@@ -88,13 +91,15 @@ class RollKeeping:
     async def _keep(self) -> int | None:
         """Start a keeper and hear it to its end; what it ended with. Raises OSError, ValueError."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "daemon.rollkeeper", str(self._journal.folder), stdin=PIPE, stdout=PIPE
+            sys.executable, "-P", "-m", "daemon.rollkeeper", str(self._journal.folder), stdin=PIPE, stdout=PIPE
         )
         news, told = process.stdin, process.stdout
         if news is None or told is None:  # pragma: no cover - as both are pipes
             raise RuntimeError("the keeper has no pipes")
         try:
-            news.write(msgspec.json.encode(self._settings()) + b"\n")
+            # Killed at once, it is gone before it is spoken to.
+            if not news.is_closing():
+                news.write(msgspec.json.encode(self._settings()) + b"\n")
             self._news = news
             async for line in told:
                 self._hear(msgspec.json.decode(line, type=Told))

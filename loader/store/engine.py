@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from loader.errors import DatabaseError, DatabaseUnavailable
 
 BUSY_TIMEOUT: Final = 5.0
-"""Seconds that a transaction waits for another process's."""
+"""Seconds that a transaction waits for another process's, and for a connection where all are in use."""
 
 _DRIVERS: Final = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 _WRITES: Final = "rollcall_writes"
@@ -35,17 +35,20 @@ _SAID_BY_SQLITE: Final = {
 }
 
 
-def connect(url: str, *, writable: bool = True, create: bool = False) -> AsyncEngine:
+def connect(url: str, *, writable: bool = True, create: bool = False, as_it_lies: bool = False) -> AsyncEngine:
     """An engine for a database URL such as `sqlite:///var/rollcall.db`. Nothing is opened yet.
 
-    `create` allows SQLite to make the file. Raises DatabaseError if the URL makes no sense.
+    `create` allows SQLite to make the file. With `as_it_lies` SQLite reads a file that nobody writes to, and neither
+    makes nor reads any other beside it. Raises DatabaseError if the URL makes no sense.
     """
     parsed = _parse(url)
     try:
         if parsed.get_backend_name() == "sqlite":
-            return _sqlite(Path(str(parsed.database)), writable=writable, create=create)
+            return _sqlite(Path(str(parsed.database)), writable=writable, create=create, as_it_lies=as_it_lies)
         settings = {} if writable else {"default_transaction_read_only": "on"}
-        return create_async_engine(parsed, pool_pre_ping=True, connect_args={"server_settings": settings})
+        return create_async_engine(
+            parsed, pool_pre_ping=True, pool_timeout=BUSY_TIMEOUT, connect_args={"server_settings": settings}
+        )
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
         raise DatabaseError(f"database.url: {error}") from None
 
@@ -101,11 +104,14 @@ def _parse(url: str) -> URL:
     return parsed.set(drivername=_DRIVERS[backend])
 
 
-def _sqlite(file: Path, *, writable: bool, create: bool) -> AsyncEngine:
+def _sqlite(file: Path, *, writable: bool, create: bool, as_it_lies: bool) -> AsyncEngine:
     # Without a mode SQLite would put an empty database where none is.
     query = {"uri": "true", "mode": "rwc" if create else "rw"}
+    if as_it_lies:
+        query |= {"mode": "ro", "immutable": "1"}
     url = URL.create(_DRIVERS["sqlite"], database=f"file:{quote(str(file.absolute()))}", query=query)
-    engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT, "async_creator_fn": _opened})
+    waiting = {"timeout": BUSY_TIMEOUT, "async_creator_fn": _opened}
+    engine = create_async_engine(url, pool_timeout=BUSY_TIMEOUT, connect_args=waiting)
     _listen(engine.sync_engine, file, writable=writable)
     return engine
 

@@ -193,6 +193,15 @@ class Daemon:
                     answer += some
             return answer
 
+    @property
+    def keepers(self) -> list[int]:
+        """The process IDs of the daemon's children; none once it has ended."""
+        pid = self.process.pid
+        try:
+            return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        except FileNotFoundError:
+            return []
+
     def line(self, event: str) -> dict[str, Any]:
         """The only line of the log with this event, once it is there."""
         wait_until(lambda: self.has_logged(event))
