@@ -45,9 +45,10 @@ from admin.sessions import DatabaseStorage
 from admin.signing import Signing
 from admin.visitor import Handler, visitors
 from admin.watching import Watching
+from loader.connections import Guard, GuardedRunner, Limits
 from loader.errors import DatabaseError
 from loader.keyring import Keyring
-from loader.service import listening
+from loader.service import listening, most_connections
 from loader.settings import Settings
 from loader.store import Desk, People, Store, open_store
 from loader.store.invitations import Invitations
@@ -61,6 +62,11 @@ _UPLOAD_KEPT: Final = 3600.0
 """Seconds that an upload waits for its confirmation."""
 _INVITATION_KEPT: Final = 180 * 86400.0
 """Seconds that it is kept who was invited."""
+_CONNECTIONS: Final = 5000
+"""Connections that the site has at most: more than its proxy keeps, or as many windows as watch rolls."""
+_OPERATIONS_CONNECTIONS: Final = 100
+_IDLE: Final = 75.0
+"""Seconds without a click after which a connection is closed: a little more than proxies keep theirs."""
 _PAGES: Final = (
     signin,
     account,
@@ -92,9 +98,11 @@ async def serve(settings: Settings) -> None:
         admin = settings.admin
         operations = ops.make_app(app[keys.METRICS], store)
         await stack.enter_async_context(
-            listening(_runner(operations), "admin.ops_port", admin.ops_host, admin.ops_port)
+            listening(_runner(operations, _OPERATIONS_CONNECTIONS), "admin.ops_port", admin.ops_host, admin.ops_port)
         )
-        port = await stack.enter_async_context(listening(_runner(app), "admin.port", admin.host, admin.port))
+        port = await stack.enter_async_context(
+            listening(_runner(app, _CONNECTIONS), "admin.port", admin.host, admin.port)
+        )
         log.info("listening", host=admin.host, port=port, url=admin.address, version=version("rollcall"))
         await stopping.wait()
         log.info("draining")
@@ -216,5 +224,6 @@ def _static(data: bytes, media_type: str) -> Handler:
     return answer
 
 
-def _runner(app: web.Application) -> web.AppRunner:
-    return web.AppRunner(app, access_log=None, shutdown_timeout=10.0)
+def _runner(app: web.Application, connections: int) -> web.AppRunner:
+    guard = Guard(Limits(most_connections(connections), idle=_IDLE))
+    return GuardedRunner(app, guard, access_log=None, shutdown_timeout=10.0)

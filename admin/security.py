@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -14,6 +17,8 @@ from admin.visitor import Handler, visitor_of
 
 MAX_FORM: Final = 512 * 1024
 """Bytes of a form without a file."""
+BODY_TIMEOUT: Final = 300.0
+"""Seconds in which a form must have come: enough for the largest list over the slowest line."""
 
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
@@ -29,6 +34,16 @@ _HEADERS: Final = {
 
 NO_FORM: Final = (ValueError, LookupError, RuntimeError, BadHttpMessage)
 """What is raised where a body is read that no browser would send."""
+
+
+@asynccontextmanager
+async def reading() -> AsyncGenerator[None]:
+    """Whoever sends a form byte by byte is let go: raises HTTPRequestTimeout."""
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT):
+            yield
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
 
 
 class Forged(Exception):
@@ -75,7 +90,8 @@ def _is_ours(request: web.Request, origin: str) -> bool:
 async def form(request: web.Request) -> dict[str, str]:
     """The fields of a form, the last of each name. Raises Forged without the session's token, or if it is no form."""
     try:
-        posted = await request.post()
+        async with reading():
+            posted = await request.post()
     except NO_FORM:
         raise Forged from None
     fields = {name: value for name, value in posted.items() if isinstance(value, str)}

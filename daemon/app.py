@@ -32,10 +32,11 @@ from daemon.presence import Presence
 from daemon.reload import Follower
 from daemon.rereading import needing_restart
 from daemon.rollkeeping import RollKeeping
+from loader.connections import Limits
 from loader.errors import DatabaseError, DatabaseUnavailable, KeyFileError, SettingsError
 from loader.keyring import FollowedKeys, Keyring
 from loader.logs import configure_logs
-from loader.service import listening
+from loader.service import listening, most_connections
 from loader.settings import Settings
 from loader.store import open_store, sqlite_file
 from loader.store.rolls import RollBook
@@ -48,6 +49,7 @@ _TRY_AGAIN: Final = 1.0
 """Seconds between two tries to read the database at the start."""
 _OPERATIONS_TIMEOUT: Final = 1.0
 """Seconds that the operations port has to finish what it was asked."""
+_OPERATIONS_CONNECTIONS: Final = 100
 
 
 class Daemon:
@@ -91,6 +93,7 @@ class Daemon:
             lambda: self._keyring,
             lambda: self._settings.daemon.drain_timeout,
             rolls=roll,
+            limits=Limits(most_connections(settings.max_connections), settings.idle_timeout, settings.head_timeout),
         )
         http = HttpDoor(
             self._live,
@@ -107,11 +110,13 @@ class Daemon:
             when_kept=roll.when_kept,
             at_once=settings.at_once,
             drain_timeout=surroundings.drain_timeout,
+            limits=surroundings.limits,
         )
         operations = HttpServer(
             Operations(self._health, self._metrics.registry).gets,
             refusals(OPERATIONS),
             drain_timeout=lambda: _OPERATIONS_TIMEOUT,
+            limits=Limits(most_connections(_OPERATIONS_CONNECTIONS)),
         )
         async with (
             keeping.keeping(),

@@ -39,6 +39,12 @@ class Daemon(Section, frozen=True):
     """Seconds without a successful look at the feed after which `/readyz` says so."""
     drain_timeout: Seconds = 10.0
     """Seconds that requests under way have to finish after SIGTERM."""
+    max_connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
+    """Connections that each port over HTTP has at most. For one more, those go that were idle for longest."""
+    idle_timeout: Annotated[float, Meta(ge=1, le=86400)] = 900.0
+    """Seconds without a question after which a connection is closed: more than switches keep one for."""
+    head_timeout: Annotated[float, Meta(ge=1, le=3600)] = 10.0
+    """Seconds in which the head of a question must have come once it has begun."""
     at_once: bool = True
     """Whether plain questions are answered where they are parsed; off, each waits for its connection's task."""
 

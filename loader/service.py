@@ -28,6 +28,9 @@ log = structlog.get_logger(__name__)
 _MOST_CONNECTIONS: Final = 1 << 20
 """Files, and so connections, that a service may have open, as far as the system lets it."""
 
+_OTHER_FILES: Final = 200
+"""Files that a service has open beside its connections, with room to spare."""
+
 Serve: TypeAlias = Callable[[Settings, Callable[[], Settings]], Coroutine[Any, Any, None]]
 """Serves until it is stopped: gets the settings, and what reads them again."""
 
@@ -75,6 +78,12 @@ def allow_many_connections() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _MOST_CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, _MOST_CONNECTIONS)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def most_connections(wanted: int) -> int:
+    """How many connections there may be, up to so many: some files are left for all else that is opened."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wanted if soft == resource.RLIM_INFINITY else min(wanted, max(soft - _OTHER_FILES, soft // 2))
 
 
 @asynccontextmanager

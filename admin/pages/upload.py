@@ -17,7 +17,7 @@ from admin import keys
 from admin.access import Action, Scope, assigned_owner, require, require_list
 from admin.pages.lists import address_of, owner_of, saw_pins
 from admin.rendering import render
-from admin.security import NO_FORM, Forged, form, require_token, text_of
+from admin.security import NO_FORM, Forged, form, reading, require_token, text_of
 from admin.visitor import Visitor, visitor_of
 from loader.compiled import EMPTY
 from loader.errors import NotFound, StaleRevision
@@ -58,7 +58,8 @@ async def upload(request: web.Request) -> web.Response:
     if not request.content_type.startswith("multipart/"):
         raise Forged
     try:
-        fields, filename, data = await _read(request)
+        async with reading():
+            fields, filename, data = await _read(request)
     except NO_FORM:
         raise Forged from None
     desk = request.app[keys.DESK]

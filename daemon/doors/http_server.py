@@ -27,6 +27,7 @@ from aiohttp.http_parser import RawRequestMessage
 from daemon.doors.http_reply import Get, Headers, LatePost, Post, Renderer, Reply, problem_reply, unexpected
 from daemon.doors.problem import Problem
 from daemon.roll import NO_ROLL, WhenKept
+from loader.connections import FAR_AWAY, Guard, Guarded, Limits
 
 log = structlog.get_logger(__name__)
 
@@ -41,8 +42,8 @@ _MOMENT: Final = 0.02
 _BETWEEN_LOOKS: Final = 0.01
 """Seconds between two looks at what is still busy at the end."""
 _CONTINUE: Final = "100-continue"
-_MAX_UNREAD: Final = 256 * 1024
-"""Bytes of answers that a client may leave unread before it is let go."""
+_MAX_UNREAD: Final = 64 * 1024
+"""Bytes of answers, beside the last, that a client may leave unread before it is let go."""
 
 Refused: TypeAlias = Callable[[int], None]
 """Counts a request that was refused with this status."""
@@ -54,7 +55,7 @@ class HttpServer(web.Server):
     `gets` finds what answers a path, if anything; `posts` are by path, and `late_posts` finds those that may have to
     wait. `refusal` renders the problems of what has no refusal of its own. No answer leaves before `when_kept` calls
     back. `at_once` allows the first of the two ways. A body may have `max_body` bytes. `drain_timeout` tells at the end
-    how many seconds what is under way may still take.
+    how many seconds what is under way may still take. `limits` are those of its connections.
     """
 
     def __init__(
@@ -69,9 +70,17 @@ class HttpServer(web.Server):
         at_once: bool = True,
         max_body: int = MAX_BODY,
         drain_timeout: Callable[[], float],
+        limits: Limits = Limits(),  # noqa: B008 - a value
     ) -> None:
         # A body is read as it was sent: what is compressed could unpack to anything.
-        super().__init__(self._handle, access_log=None, auto_decompress=False, lingering_time=_LINGERING)
+        super().__init__(
+            self._handle,
+            access_log=None,
+            auto_decompress=False,
+            lingering_time=_LINGERING,
+            keepalive_timeout=FAR_AWAY,
+        )
+        self.guard = Guard(limits, refused)
         self._gets = gets
         self._posts = posts
         self._refusal = refusal
@@ -93,6 +102,7 @@ class HttpServer(web.Server):
     def pre_shutdown(self) -> None:
         """Begin to drain: what is idle is closed, and what is busy ends with its answer."""
         self._draining = True
+        self.guard.stop()
         self.send_answers()
         self._close_idle()
 
@@ -232,13 +242,21 @@ class HttpServer(web.Server):
         return _CLOSED
 
 
-class _Connection(web.RequestHandler):
+class _Connection(Guarded):
     """One client's connection."""
 
-    __slots__ = ("_ended", "_last_body", "_server", "body_is_broken", "closes_when_sent", "is_answered", "unsent")
+    __slots__ = (
+        "_ended",
+        "_last_body",
+        "_server",
+        "body_is_broken",
+        "closes_when_sent",
+        "is_answered",
+        "unsent",
+    )
 
     def __init__(self, server: HttpServer, **kwargs: Any) -> None:
-        super().__init__(server, **kwargs)
+        super().__init__(server.guard, server, **kwargs)
         self._server = server
         self._last_body: StreamReader | None = None
         self._ended = False
@@ -253,7 +271,7 @@ class _Connection(web.RequestHandler):
 
     def is_idle(self) -> bool:
         """Whether nothing is under way: aiohttp's task waits for a request."""
-        return self._waiter is not None and not self._waiter.done() and not self.unsent
+        return super().is_idle() and not self.unsent
 
     def is_over(self) -> bool:
         """Whether the client has closed its side, and nothing waits behind what is under way."""
@@ -264,20 +282,23 @@ class _Connection(web.RequestHandler):
         waiter = self._waiter
         if waiter is None or waiter.done():
             # The task is busy with another request, or about to be: what came waits for its turn.
-            super().data_received(data)
+            web.RequestHandler.data_received(self, data)
             self._remember()
             return
         # Without its waiter the task sleeps on while the message is looked at.
         self._waiter = None
+        is_answered = False
         try:
-            super().data_received(data)
+            web.RequestHandler.data_received(self, data)
             if len(self._messages) == 1 and self._server.answers_at_once(self, *self._messages[0]):
+                is_answered = True
                 self._messages.clear()
                 self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
                 if self._parser is not None:
                     self._parser.message_consumed()
         finally:
             self._waiter = waiter
+            self.has_come(whole=is_answered or bool(self._messages))
             if self._messages:
                 self._remember()
                 waiter.set_result(None)
@@ -341,7 +362,7 @@ _CLOSED: Final = _Sent(keep_alive=False)
 
 def _write(transport: asyncio.WriteTransport, answer: bytes) -> None:
     transport.write(answer)
-    if transport.get_write_buffer_size() > _MAX_UNREAD:
+    if transport.get_write_buffer_size() > _MAX_UNREAD + len(answer):
         transport.abort()
 
 

@@ -41,6 +41,7 @@ def server(name: str, door: WebDoor, surroundings: Surroundings) -> HttpServer:
         when_kept=surroundings.rolls.when_kept,
         max_body=MAX_BODY,
         drain_timeout=surroundings.drain_timeout,
+        limits=surroundings.limits,
     )
 
 

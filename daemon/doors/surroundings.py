@@ -9,6 +9,7 @@ from daemon.live import Live
 from daemon.metrics import Metrics
 from daemon.roll import NO_ROLL, Roll
 from daemon.verify import Verifier
+from loader.connections import Limits
 from loader.index import NO_THROTTLE, Throttle
 from loader.keyring import Keyring
 
@@ -43,6 +44,7 @@ class Surroundings(NamedTuple):
     drain_timeout: Callable[[], float]
     throttle: Throttle = NO_THROTTLE
     rolls: Roll = NO_ROLL
+    limits: Limits = Limits()
 
     def verifier(self, door: str) -> Verifier:
         """What decides for this door, counts it, and has the roll told."""

@@ -83,6 +83,8 @@ class Installation:
             "ROLLCALL_LOGS__FORMAT": "json",
             **settings,
         }
+        self.under: tuple[str, ...] = ()
+        """What services are started by, such as `prlimit`, which gives them fewer files."""
         self.said: list[str] = []
         """All that the tool has said, on both streams."""
 
@@ -130,7 +132,10 @@ class Daemon:
         self._log = installation.folder / f"daemon-{time.monotonic_ns()}.log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [PROGRAMS / "rollcall-daemon", *arguments], env=environment, stdout=log, stderr=log
+                [*installation.under, PROGRAMS / "rollcall-daemon", *arguments],
+                env=environment,
+                stdout=log,
+                stderr=log,
             )
 
     @property

@@ -35,13 +35,17 @@ class Site:
             "ROLLCALL_MAIL__OUTBOX": str(installation.folder / "outbox"),
         }
         self._log = installation.folder / "admin.log"
+        self._installation = installation
         self._arguments = arguments
         self.process: subprocess.Popen[bytes]
 
     def start(self, **settings: str) -> Site:
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [PROGRAMS / "rollcall-admin", *self._arguments], env=self.environment | settings, stdout=log, stderr=log
+                [*self._installation.under, PROGRAMS / "rollcall-admin", *self._arguments],
+                env=self.environment | settings,
+                stdout=log,
+                stderr=log,
             )
         return self
 
