@@ -22,7 +22,6 @@ from daemon.doors.opening import enabled, opened
 from daemon.doors.surroundings import Surroundings
 from daemon.health import Health
 from daemon.journal import MOST_WAITING, Journal
-from daemon.journal_files import JournalReader
 from daemon.journalled_roll import JournalledRoll
 from daemon.live import Live
 from daemon.metrics import Metrics
@@ -34,6 +33,7 @@ from daemon.rereading import needing_restart
 from daemon.rollkeeping import RollKeeping
 from loader.connections import Limits
 from loader.errors import DatabaseError, DatabaseUnavailable, KeyFileError, SettingsError
+from loader.journal_files import JournalReader
 from loader.keyring import FollowedKeys, Keyring
 from loader.logs import configure_logs
 from loader.service import listening, most_connections
@@ -67,6 +67,7 @@ class Daemon:
         self._metrics.database_up.set_function(lambda: float(self._health.database_up(time.monotonic())))
         self._follower: Follower | None = None
         self._book: RollBook | None = None
+        self._keeping: RollKeeping | None = None
 
     async def run(self) -> None:
         """Answer switches until SIGTERM or SIGINT, then finish what is under way.
@@ -82,7 +83,7 @@ class Daemon:
         journal = self._open_journal()
         roll = JournalledRoll(journal, self._is_known_call)
         roll.remember(JournalReader(journal.folder, self._journal_keys).left_behind(MOST_WAITING))
-        keeping = RollKeeping(journal, lambda: self._settings, self._metrics.webhooks)
+        self._keeping = keeping = RollKeeping(journal, lambda: self._settings, self._metrics.webhooks)
         self._metrics.roll_backlog.set_function(keeping.backlog)
         self._health.rolls_problem = lambda: journal.problem or keeping.problem
         self._metrics.rolls_kept.set_function(lambda: float(self._health.rolls_problem() is None))
@@ -213,6 +214,8 @@ class Daemon:
             return
         configure_logs(new.logs.format, new.logs.level)
         log.info("settings_read", need_restart=needing_restart(self._started_with, new))
+        if new.key.file != self._settings.key.file and self._keeping is not None:
+            self._keeping.start_anew()
         self._settings = new
         self._keyring = keyring
         self._journal_keys = FollowedKeys(keyring)

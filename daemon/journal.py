@@ -15,8 +15,8 @@ from typing import Final, TypeAlias
 
 import structlog
 
-from daemon.journal_files import bytes_used, identity, keep_identity, record, segment_file, segments
 from loader.errors import RollcallError
+from loader.journal_files import bytes_used, identity, keep_identity, record, segment_file, segments
 from loader.keyring import Keyring
 from loader.roll import Event
 from loader.store.rolls import Progress

@@ -13,8 +13,8 @@ import msgspec
 import structlog
 
 from daemon.journal import Journal
-from daemon.journal_files import bytes_used
 from daemon.rollkeeper import Told
+from loader.journal_files import bytes_used
 from loader.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -41,6 +41,8 @@ class RollKeeping:
         self._webhooks = webhooks
         self._news: asyncio.StreamWriter | None = None
         self._telling: asyncio.TimerHandle | None = None
+        self._is_ended = False
+        """Whether the keeper ends because it was told to."""
         self.problem: str | None = None
         """Why rolls are not in the database now; None if nothing is in the way."""
 
@@ -61,6 +63,12 @@ class RollKeeping:
             running.cancel()
             await asyncio.wait((running,))
 
+    def start_anew(self) -> None:
+        """End the keeper that runs, in order: the next one is given the settings as they are now."""
+        if self._news is not None:
+            self._is_ended = True
+            self._news.close()
+
     def _tell(self) -> None:
         # Not for each caller: the keeper takes many at a time.
         if self._telling is None:
@@ -76,7 +84,11 @@ class RollKeeping:
     async def _run(self) -> None:
         while True:
             try:
-                problem = f"the keeper has ended with {await self._keep()}"
+                ended = await self._keep()
+                if self._is_ended:
+                    self._is_ended = False
+                    continue
+                problem = f"the keeper has ended with {ended}"
             except OSError as error:
                 problem = f"the keeper cannot be started: {error.strerror or error}"
             except ValueError:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 from loader.errors import BlockError
+from loader.journal_files import keys_waiting
 from loader.keyring import Keyring
 from loader.store import Store
 from loader.store.choices import Choices
@@ -13,13 +15,15 @@ from loader.store.invitations import Invitations
 from loader.store.rolls import RollBook
 
 
-async def rotate_key(store: Store, keyring: Keyring) -> Keyring:
+async def rotate_key(store: Store, keyring: Keyring, journal: Path | None = None) -> Keyring:
     """Encrypt all that is sealed under a new key, and forget the keys that nothing uses any more.
 
     It can be stopped at any point and run again: while the file has several keys, a rotation is under way, and is
     finished. Each step holds in itself: the new key is in the file before the database takes it into use, each
     revision is put under it in a transaction of its own, and old keys go once nothing in the database names them.
     Those who read or write lists meanwhile read the file again when they meet a key that they do not know.
+    Keys stay that something is sealed under in `journal`, the folder with the journals of this machine's daemons, on
+    its way to the database.
 
     Raises KeyFileError, DatabaseUnavailable, and, after all other revisions are done, BlockError if one was tampered
     with: it stays under its old key, which stays in the file.
@@ -51,6 +55,8 @@ async def rotate_key(store: Store, keyring: Keyring) -> Keyring:
     async with store.writing() as writing:
         ring = Keyring.load(keyring.path)
         unused = ring.key_ids - await writing.key_ids()
+        if unused and journal is not None:
+            unused -= keys_waiting(journal, await writing.journals_taken())
         if unused:
             ring = ring.without(unused)
     if damaged is not None:

@@ -74,6 +74,11 @@ class Writing:
         rows = await self._connection.execute(union(*(select(key_id) for key_id in named)))
         return {key_id for key_id in rows.scalars() if key_id is not None}
 
+    async def journals_taken(self) -> dict[str, tuple[int, int]]:
+        """How far each daemon's journal is taken, segment and offset, by the journal's identity."""
+        rows = await self._connection.execute(select(t.journal))
+        return {row.id: (row.segment, row.offset) for row in rows}
+
     async def seal_secrets_again(self, key_id: str, seal: Callable[[str, bytes, str], bytes]) -> None:
         """Put what users sign in with under another key: `seal` gets purpose, secret and key, and gives the new secret.
 

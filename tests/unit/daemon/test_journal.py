@@ -14,8 +14,8 @@ import structlog
 
 from daemon import journal as journals
 from daemon.journal import Journal, JournalError
-from daemon.journal_files import JournalReader, bytes_used, record, segment_file, segments
 from loader.errors import KeyFileError
+from loader.journal_files import JournalReader, bytes_used, record, segment_file, segments
 from loader.keyring import FollowedKeys, Keyring
 from loader.roll import Admitted, Event, Joined, Left, Refused
 from loader.store.rolls import BEGINNING, Progress

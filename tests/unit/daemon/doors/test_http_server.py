@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ import structlog
 
 from daemon.doors import http_server
 from daemon.live import Live
+from loader import connections
+from loader.connections import Limits
 from tests.unit.daemon.doors.conftest import Served, get, post, serving
 
 ASKED = {"passcode": "7784321", "pin": "004127"}
@@ -336,6 +339,37 @@ async def test_a_client_that_reads_nothing_is_let_go(either_way: Served, monkeyp
             except ConnectionError:
                 break
             await asyncio.sleep(0)
+
+
+async def test_a_client_that_leaves_an_answer_unread_for_too_long_is_let_go(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However little it is."""
+    monkeypatch.setattr(http_server, "_MAX_UNREAD", 1 << 30)
+    monkeypatch.setattr(connections, "_EVERY", 0.01)
+    async with serving(live, limits=Limits(unread=0.1)) as door:
+        client = await door.client()
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        with suppress(ConnectionError):
+            for _ in range(1000):
+                await client.send(get("/openapi.json") * 50)
+        async with asyncio.timeout(10):
+            while door.server.connections:
+                await asyncio.sleep(0.01)
+        assert (await (await door.client()).ask(QUESTION)).status == 200
+
+
+async def test_who_reads_and_asks_again_in_time_is_kept(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a connection that has been answered on in either way."""
+    monkeypatch.setattr(connections, "_EVERY", 0.01)
+    async with serving(live, limits=Limits(idle=0.5, head=0.5, unread=0.5)) as door:
+        client, idle = await door.client(), await door.client()
+        for question in (QUESTION, get("/openapi.json")) * 10:
+            await client.send(question[:30])
+            await asyncio.sleep(0.05)
+            await client.send(question[30:])
+            assert (await client.answer()).status == 200
+        assert await idle.is_closed()
 
 
 @pytest.mark.parametrize("at_once", [True, False])
