@@ -59,7 +59,7 @@ class DatabaseStorage(AbstractStorage):
         word = self.load_cookie(request)
         stored = await request.app[keys.PEOPLE].session(word_hash(word)) if word else None
         now = time.time()
-        if stored is not None and now - stored.seen_at > self._idle_timeout:
+        if stored is not None and _apart(now, stored.seen_at) > self._idle_timeout:
             await request.app[keys.PEOPLE].end_session(stored.id_hash)
             stored = None
         if stored is None:
@@ -69,7 +69,7 @@ class DatabaseStorage(AbstractStorage):
             return Session(None, data=None, new=True, max_age=None)
         session = Session(word, data=None, new=False, max_age=None)
         session.update(data)
-        session._changed = now - stored.seen_at > _TOUCHED_EVERY  # noqa: SLF001 - seen again is a change
+        session._changed = _apart(now, stored.seen_at) > _TOUCHED_EVERY  # noqa: SLF001 - seen again is a change
         request[_STORED] = stored
         return session
 
@@ -122,12 +122,12 @@ async def still_signed_in(request: web.Request) -> bool:
     if stored is None or visitor is None or visitor.signed_in is None:
         return False
     people, admin, now = app[keys.PEOPLE], app[keys.SETTINGS].admin, time.time()
-    if now - visitor.session.get(SIGNED_IN_AT, 0.0) >= admin.session_timeout:
+    if _apart(now, visitor.session.get(SIGNED_IN_AT, 0.0)) >= admin.session_timeout:
         return False
     session = await people.session(stored.id_hash)
-    if session is None or session.user_id != visitor.signed_in.id or now - session.seen_at > admin.idle_timeout:
+    if session is None or session.user_id != visitor.signed_in.id or _apart(now, session.seen_at) > admin.idle_timeout:
         return False
-    if now - session.seen_at > _TOUCHED_EVERY:
+    if _apart(now, session.seen_at) > _TOUCHED_EVERY:
         await people.seen(stored.id_hash, now)
     user = await people.user(visitor.signed_in.id)
     return user is not None and _may(user) == _may(visitor.signed_in)
@@ -136,6 +136,11 @@ async def still_signed_in(request: web.Request) -> bool:
 def _may(user: User) -> tuple[str | None, ...]:
     """What it depends on what a user may do."""
     return user.role, user.company_id, user.organizer_id, user.authorization_code
+
+
+def _apart(now: float, then: float) -> float:
+    """Seconds between two moments. What was noted by a clock that was set back since is as old as it is ahead."""
+    return abs(now - then)
 
 
 def _sealed(keyring: Keyring, id_hash: bytes, data: dict[str, Any]) -> str:

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, func, insert, select, union, update
+from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, func, insert, not_, select, union, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from loader.errors import AlreadyExists, NotFound
 from loader.model import AuditEntry, Change, DaemonState, Kind, ListRevision, Owner, Position, Revision, Switch
 from loader.store import tables as t
+from loader.store.clock import is_old
 
 KEPT_REVISIONS: Final = 20
 """How many revisions of a list are kept, the one in force included."""
@@ -205,7 +206,7 @@ class Writing:
         """The last daemon to apply a change is the one that brings it in force everywhere."""
         others = await self._connection.execute(
             select(func.min(t.daemon_state.c.position)).where(
-                t.daemon_state.c.seen_at > state.seen_at - DAEMON_SILENT_AFTER
+                not_(is_old(t.daemon_state.c.seen_at, state.seen_at, DAEMON_SILENT_AFTER))
             )
         )
         position = others.scalar()
