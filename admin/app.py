@@ -146,6 +146,7 @@ def make_app(settings: Settings, store: Store, keyring: Keyring, *, signing: Sig
         app.add_routes(page.routes)
     app.cleanup_ctx.append(_in_background)
     app.on_shutdown.append(_end_streams)
+    app.on_cleanup.append(storage.noted)
     return app
 
 

@@ -6,9 +6,11 @@ session whose key was rotated away is over.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import time
+from collections.abc import Coroutine
 from typing import Any, Final
 
 import msgspec
@@ -22,12 +24,13 @@ from loader.errors import BlockError, DatabaseUnavailable, KeyFileError
 from loader.keyring import Keyring
 from loader.model import Session as Stored
 from loader.model import User
-from loader.store import People
 from loader.tokens import new_word, word_hash
 
 log = structlog.get_logger(__name__)
 
 _STORED: Final = web.RequestKey("stored_session", Stored)
+_READ: Final = web.RequestKey("read_session", dict)
+"""What was in the session when the request came."""
 _TOUCHED_EVERY: Final = 60.0
 """Seconds between two notes that a session was seen."""
 _NOT_AGAIN_FOR: Final = 10.0
@@ -53,6 +56,7 @@ class DatabaseStorage(AbstractStorage):
         self._idle_timeout = idle_timeout
         self._not_before = 0.0
         """When pages that only read note again, by `time.monotonic`, what is in their sessions."""
+        self._noting: set[asyncio.Future[None]] = set()
 
     async def load_session(self, request: web.Request) -> Session:
         """The session of the browser's word, unless it is over; a new one otherwise."""
@@ -69,6 +73,7 @@ class DatabaseStorage(AbstractStorage):
             return Session(None, data=None, new=True, max_age=None)
         session = Session(word, data=None, new=False, max_age=None)
         session.update(data)
+        request[_READ] = data
         session._changed = _apart(now, stored.seen_at) > _TOUCHED_EVERY  # noqa: SLF001 - seen again is a change
         request[_STORED] = stored
         return session
@@ -100,13 +105,25 @@ class DatabaseStorage(AbstractStorage):
         stored = msgspec.structs.replace(stored, user_id=user_id, seen_at=now, data=sealed)
         if session.new or request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
             await people.put_session(stored)
-        elif time.monotonic() > self._not_before:
-            await self._note(people, stored)
+        elif data == request.get(_READ):
+            # Only seen again: no page waits for that.
+            noting = asyncio.ensure_future(self._note(people.seen(stored.id_hash, now)))
+            self._noting.add(noting)
+            noting.add_done_callback(self._noting.discard)
+        else:
+            await self._note(people.put_session(stored))
 
-    async def _note(self, people: People, stored: Stored) -> None:
+    async def noted(self, _app: web.Application) -> None:
+        """Wait until all is noted, at the end."""
+        await asyncio.gather(*self._noting)
+
+    async def _note(self, writing: Coroutine[None, None, None]) -> None:
         """Note what a page that only reads leaves in its session. While the database cannot be written it goes without."""
+        if time.monotonic() < self._not_before:
+            writing.close()
+            return
         try:
-            await people.put_session(stored)
+            await writing
         except DatabaseUnavailable as error:
             self._not_before = time.monotonic() + _NOT_AGAIN_FOR
             log.warning("session_not_noted", problem=str(error))

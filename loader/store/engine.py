@@ -35,16 +35,46 @@ _SAID_BY_SQLITE: Final = {
 }
 
 
-def connect(url: str, *, writable: bool = True, create: bool = False, as_it_lies: bool = False) -> AsyncEngine:
+class Watch:
+    """Notices that another file stands in an SQLite database's place, for all engines that share it."""
+
+    def __init__(self) -> None:
+        self._identity: tuple[int, int] | None = None
+        self._seen = 0
+
+    def seen(self, file: Path) -> int:
+        """Another number whenever the file is another one, or the one of before has come back."""
+        identity = _identity(file)
+        if identity != self._identity:
+            self._identity = identity
+            self._seen += 1
+        return self._seen
+
+
+def connect(
+    url: str,
+    *,
+    writable: bool = True,
+    create: bool = False,
+    as_it_lies: bool = False,
+    watch: Watch | None = None,
+) -> AsyncEngine:
     """An engine for a database URL such as `sqlite:///var/rollcall.db`. Nothing is opened yet.
 
     `create` allows SQLite to make the file. With `as_it_lies` SQLite reads a file that nobody writes to, and neither
-    makes nor reads any other beside it. Raises DatabaseError if the URL makes no sense.
+    makes nor reads any other beside it. Engines for the same database share a `watch`. Raises DatabaseError if the URL
+    makes no sense.
     """
     parsed = _parse(url)
     try:
         if parsed.get_backend_name() == "sqlite":
-            return _sqlite(Path(str(parsed.database)), writable=writable, create=create, as_it_lies=as_it_lies)
+            return _sqlite(
+                Path(str(parsed.database)),
+                writable=writable,
+                create=create,
+                as_it_lies=as_it_lies,
+                watch=watch or Watch(),
+            )
         settings = {} if writable else {"default_transaction_read_only": "on"}
         return create_async_engine(
             parsed, pool_pre_ping=True, pool_timeout=BUSY_TIMEOUT, connect_args={"server_settings": settings}
@@ -104,7 +134,7 @@ def _parse(url: str) -> URL:
     return parsed.set(drivername=_DRIVERS[backend])
 
 
-def _sqlite(file: Path, *, writable: bool, create: bool, as_it_lies: bool) -> AsyncEngine:
+def _sqlite(file: Path, *, writable: bool, create: bool, as_it_lies: bool, watch: Watch) -> AsyncEngine:
     # Without a mode SQLite would put an empty database where none is.
     query = {"uri": "true", "mode": "rwc" if create else "rw"}
     if as_it_lies:
@@ -112,7 +142,7 @@ def _sqlite(file: Path, *, writable: bool, create: bool, as_it_lies: bool) -> As
     url = URL.create(_DRIVERS["sqlite"], database=f"file:{quote(str(file.absolute()))}", query=query)
     waiting = {"timeout": BUSY_TIMEOUT, "async_creator_fn": _opened}
     engine = create_async_engine(url, pool_timeout=BUSY_TIMEOUT, connect_args=waiting)
-    _listen(engine.sync_engine, file, writable=writable)
+    _listen(engine.sync_engine, file, watch, writable=writable)
     return engine
 
 
@@ -130,7 +160,7 @@ async def _opened(*args: Any, **settings: Any) -> aiosqlite.Connection:
         raise
 
 
-def _listen(engine: Engine, file: Path, *, writable: bool) -> None:
+def _listen(engine: Engine, file: Path, watch: Watch, *, writable: bool) -> None:
     def set_up(connection: Any, record: Any) -> None:
         connection.isolation_level = None  # transactions begin where `begin` says so
         pragmas = ["synchronous = FULL", "foreign_keys = ON"]
@@ -139,11 +169,11 @@ def _listen(engine: Engine, file: Path, *, writable: bool) -> None:
         for pragma in pragmas:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
-        record.info["file"] = _identity(file)
+        record.info["file"] = watch.seen(file)
 
     def check_out(_connection: Any, record: Any, _proxy: Any) -> None:
         # A file that was put in place of another, as from a backup, is not what the connection has open.
-        if record.info["file"] != _identity(file):
+        if record.info["file"] != watch.seen(file):
             raise DisconnectionError
 
     def begin(connection: Connection) -> None:

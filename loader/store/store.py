@@ -285,8 +285,9 @@ async def open_store(url: str, *, writable: bool = True, as_it_lies: bool = Fals
         raise DatabaseVersionError(f"there is no database {file}; run `rollcall init`")
     if as_it_lies:
         writable = False
-    engine = engines.connect(url, writable=writable, as_it_lies=as_it_lies)
-    writer = engines.connect(url, writable=writable)
+    watch = engines.Watch()
+    engine = engines.connect(url, writable=writable, as_it_lies=as_it_lies, watch=watch)
+    writer = engines.connect(url, writable=writable, watch=watch)
     try:
         store = Store(engine, writer, engines.name_of(url))
         await store.check_version()

@@ -171,13 +171,21 @@ class Ward:
             self._wait_for(*told)
 
     def keepers_die(self, rounds: int, moments: random.Random) -> None:
+        """Every other one at work; those between at whatever it is about, its start as a rule."""
         killed = 0
-        # Long enough that some of them get to work: each takes a second until it is started again, and half of one to start.
-        while killed < rounds and not self.over.wait(moments.uniform(0, 3)):
+        while killed < rounds and not self.over.wait(moments.uniform(0, 1.5)):
+            if killed % 2 and not self._is_kept():
+                continue
             for keeper in self.daemon.keepers:
                 with suppress(ProcessLookupError):
                     os.kill(keeper, signal.SIGKILL)
                     killed += 1
+
+    def _is_kept(self) -> bool:
+        try:
+            return self.daemon.metric("rollcall_rolls_kept") == 1
+        except _GONE:
+            return False
 
     def sites_die(self, rounds: int, moments: random.Random) -> None:
         for _ in range(rounds):
