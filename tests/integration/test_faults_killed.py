@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from http.client import HTTPException
 from itertools import count
 from threading import Event
@@ -92,9 +93,8 @@ class Ward:
                             told.append(call_id)
             self.over.wait(0.02)
 
-    def editor(self) -> None:
+    def editor(self, visitor: Visitor) -> None:
         """Somebody adds people to a list until it is over."""
-        visitor = Visitor(self.site.port).sign_in()
         for pin in count(_FIRST_PIN):
             if self.over.is_set():
                 return
@@ -277,8 +277,9 @@ def test_whatever_is_killed_nothing_that_was_answered_is_lost(installation: Inst
     ward = Ward(installation, token)
     try:
         ward.site.start().wait_until_ready()
+        editor = partial(ward.editor, Visitor(ward.site.port).sign_in())
         begun = time.monotonic()
-        with at_work(ward, lambda: ward.switch("a"), lambda: ward.switch("b"), ward.editor) as threads:
+        with at_work(ward, lambda: ward.switch("a"), lambda: ward.switch("b"), editor) as threads:
             killers = [
                 threads.submit(kill, rounds[what], random.Random(f"{seed} {what}"))
                 for what, kill in (
