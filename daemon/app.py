@@ -35,10 +35,11 @@ from daemon.rollkeeping import RollKeeping
 from loader.errors import DatabaseUnavailable, KeyFileError, SettingsError
 from loader.keyring import FollowedKeys, Keyring
 from loader.logs import configure_logs
-from loader.service import listening
+from loader.ports import Ports
 from loader.settings import Settings
 from loader.store import open_store, sqlite_file
 from loader.store.rolls import RollBook
+from loader.systemd import ServiceManager, take_sockets
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +64,9 @@ class Daemon:
         self._health = Health(settings.daemon.stale_after)
         self._metrics = Metrics(self._version)
         self._metrics.database_up.set_function(lambda: float(self._health.database_up(time.monotonic())))
+        self._manager = ServiceManager()
+        self._ports = Ports(self._metrics.tls, take_sockets())
+        self._rereading: asyncio.Task[None] | None = None
         self._follower: Follower | None = None
         self._book: RollBook | None = None
 
@@ -75,7 +79,7 @@ class Daemon:
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
-        loop.add_signal_handler(signal.SIGHUP, self._read_again)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up)
         settings, refusals = self._settings.daemon, self._metrics.refusals
         journal = self._open_journal()
         roll = JournalledRoll(journal, self._is_known_call)
@@ -89,6 +93,7 @@ class Daemon:
             lambda: self._keyring,
             lambda: self._settings.daemon.drain_timeout,
             rolls=roll,
+            ports=self._ports,
         )
         http = HttpDoor(
             self._live,
@@ -112,14 +117,23 @@ class Daemon:
             drain_timeout=lambda: _OPERATIONS_TIMEOUT,
         )
         async with (
+            self._manager.watched(self._status),
             keeping.keeping(),
             _closed_at_the_end(journal, roll),
-            listening(
+            self._ports.listening(
                 web.ServerRunner(operations), "daemon.ops_port", settings.ops_host, settings.ops_port
             ) as ops_port,
-            listening(web.ServerRunner(door), "daemon.port", settings.host, settings.port, backlog=_BACKLOG) as port,
+            self._ports.listening(
+                web.ServerRunner(door),
+                "daemon.port",
+                settings.host,
+                settings.port,
+                tls=settings.tls,
+                backlog=_BACKLOG,
+            ) as port,
             opened(enabled(self._settings.doors, surroundings)),
         ):
+            self._ports.tell_unused()
             log.info("listening", host=settings.host, port=port, ops_port=ops_port, version=self._version)
             following = asyncio.create_task(self._follow(f"{socket.gethostname()}:{port}"))
             stopped = asyncio.create_task(stopping.wait())
@@ -128,6 +142,7 @@ class Daemon:
                 following.result()
             log.info("draining")
             self._health.draining = True
+            self._manager.stopping()
         following.cancel()
         # Whatever it ends with: all has been answered.
         await asyncio.gather(following, return_exceptions=True)
@@ -167,6 +182,7 @@ class Daemon:
                     presence = Presence(store, daemon_id, self._version, follower)
                     self._book = RollBook(store)
                     await follower.load()
+                    self._manager.ready()
                     async with presence.told():
                         await follower.follow()
             except DatabaseUnavailable as error:
@@ -177,6 +193,26 @@ class Daemon:
             finally:
                 self._book = None
             await asyncio.sleep(_TRY_AGAIN)
+
+    def _status(self) -> str:
+        """How the daemon is, in words."""
+        health = self._health
+        if health.draining:
+            return "Finishes what it has begun."
+        if not health.loaded:
+            return f"Answers 503: {health.problem or 'reads the database.'}"
+        return f"Answers from memory: {health.problem}" if health.problem else "Answers switches."
+
+    def _hung_up(self) -> None:
+        """On SIGHUP. What comes while the last one is at work is that one's business."""
+        if self._rereading is None or self._rereading.done():
+            self._rereading = asyncio.create_task(self._read_all_again())
+
+    async def _read_all_again(self) -> None:
+        self._manager.reloading()
+        self._read_again()
+        await self._ports.read_certificates_again()
+        self._manager.reloaded()
 
     def _read_again(self) -> None:
         """Read settings and key file again; what is wrong leaves all as it was."""

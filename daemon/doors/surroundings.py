@@ -11,6 +11,7 @@ from daemon.roll import NO_ROLL, Roll
 from daemon.verify import Verifier
 from loader.index import NO_THROTTLE, Throttle
 from loader.keyring import Keyring
+from loader.ports import Ports
 
 
 class Calls:
@@ -43,6 +44,7 @@ class Surroundings(NamedTuple):
     drain_timeout: Callable[[], float]
     throttle: Throttle = NO_THROTTLE
     rolls: Roll = NO_ROLL
+    ports: Ports = Ports()
 
     def verifier(self, door: str) -> Verifier:
         """What decides for this door, counts it, and has the roll told."""
