@@ -20,6 +20,8 @@ log = structlog.get_logger(__name__)
 
 _HANDSHAKE: Final = 5.0
 """Seconds that a TLS handshake may take."""
+_AT_A_TIME: Final = 64
+"""Connections that are accepted in one turn of the event loop."""
 _LAST_HANDSHAKES: Final = 1.0
 """Seconds that handshakes may still take at the end."""
 _NO_FILES: Final = 1.0
@@ -139,35 +141,46 @@ class _Handshakes:
     async def accepting(self, sockets: Sequence[socket.socket]) -> AsyncGenerator[None]:
         """Accept as long as the context lasts, and finish the handshakes that are under way then."""
         following = asyncio.create_task(self._port.follow())
-        accepting = [asyncio.create_task(self._accept_for_ever(one)) for one in sockets]
+        for one in sockets:
+            self._loop.add_reader(one, self._accept_some, one)
         try:
             yield
         finally:
-            for task in (following, *accepting):
-                task.cancel()
-            await asyncio.wait((following, *accepting))
-            if self._under_way:
-                await asyncio.wait(self._under_way, timeout=_LAST_HANDSHAKES)
+            for one in sockets:
+                self._loop.remove_reader(one)
+                # Who comes now is better told at once, or is answered by the next service.
+                one.close()
+            following.cancel()
+            await asyncio.wait((following, *self._under_way), timeout=_LAST_HANDSHAKES)
             for task in self._under_way:
                 task.cancel()
-            await asyncio.gather(*self._under_way)
+            await asyncio.gather(*self._under_way, return_exceptions=True)
 
-    async def _accept_for_ever(self, listening: socket.socket) -> None:
-        while True:
+    def _accept_some(self, listening: socket.socket) -> None:
+        # Not by `sock_accept`: a task that is cancelled at the wrong moment loses the connection.
+        for _ in range(_AT_A_TIME):
             try:
-                connection, _ = await self._loop.sock_accept(listening)
+                connection, _address = listening.accept()
+            except BlockingIOError:
+                return
             except OSError as error:
                 if error.errno in _EXHAUSTED:
                     log.error("cannot_accept", problem=error.strerror)
-                    await asyncio.sleep(_NO_FILES)
+                    self._loop.remove_reader(listening)
+                    self._loop.call_later(_NO_FILES, self._accept_again, listening)
+                    return
                 # Anything else is the fault of that one connection (accept(2)).
                 continue
-            task = asyncio.create_task(self._shake_hands(connection))
+            connection.setblocking(False)
+            task = self._loop.create_task(self._shake_hands(connection))
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
 
+    def _accept_again(self, listening: socket.socket) -> None:
+        if listening.fileno() >= 0:
+            self._loop.add_reader(listening, self._accept_some, listening)
+
     async def _shake_hands(self, connection: socket.socket) -> None:
-        connection.setblocking(False)
         try:
             await self._loop.connect_accepted_socket(
                 self._factory, connection, ssl=self._port.context, ssl_handshake_timeout=_HANDSHAKE

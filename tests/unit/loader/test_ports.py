@@ -74,10 +74,14 @@ class Listening:
             shown: dict[str, Any] = writer.get_extra_info("peercert")
             return answer, shown
         finally:
-            writer.close()
+            writer.transport.abort()
 
     def value(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(name, {"port": "daemon", **labels})
+
+    @property
+    def failures(self) -> float:
+        return self.value("rollcall_certificate_failures_total") or 0
 
     async def counts(self, why: str, count: float = 1.0) -> None:
         """Wait until so many handshakes came to nothing for this reason."""
@@ -123,7 +127,7 @@ def test_tls_1_2_and_1_3_are_spoken(run: Run, listening: Listening, version: ssl
             writer.write(REQUEST * 2)
             for _ in range(2):
                 assert await reader.readuntil(b"answered")
-            writer.close()
+            writer.transport.abort()
 
     run(test())
 
@@ -146,7 +150,7 @@ def test_what_is_older_or_weaker_is_refused(run: Run, listening: Listening) -> N
             writer.write(REQUEST)
             assert b"answered" not in await reader.read()
             await listening.counts("protocol", 3)
-            writer.close()
+            writer.transport.abort()
 
     run(test())
 
@@ -181,11 +185,18 @@ def test_only_clients_with_a_certificate_of_the_authority_are_answered(
 def test_a_client_that_does_not_trust_the_certificate_is_counted(run: Run, listening: Listening) -> None:
     async def test() -> None:
         async with listening.open():
-            with pytest.raises(ssl.SSLError):
-                await listening.ask(ssl.create_default_context())
+            with pytest.raises(ssl.SSLCertVerificationError):
+                await asyncio.to_thread(_shake_hands, listening.port)
             await listening.counts("refused_by_client")
 
     run(test())
+
+
+def _shake_hands(port: int) -> None:
+    # With a socket that blocks: an event loop does not always tell why it hangs up.
+    context = ssl.create_default_context()
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        context.wrap_socket(connection, server_hostname="localhost")
 
 
 def test_a_thousand_handshakes_that_are_not_finished_hold_nobody_up(
@@ -231,10 +242,12 @@ def test_a_handshake_that_is_under_way_at_the_end_is_finished_and_answered(run: 
         answer = b""
         async with asyncio.timeout(10):
             while b"answered" not in answer:
-                incoming.write(await reader.read(65536))
+                received = await reader.read(65536)
+                assert received
+                incoming.write(received)
                 with suppress(ssl.SSLWantReadError):
                     answer += client.read()
-        writer.close()
+        writer.transport.abort()
         await serving
 
     run(test())
@@ -284,28 +297,23 @@ def test_a_renewed_certificate_is_taken_by_itself_and_open_connections_live_on(
             serials = {(await listening.ask(context))[1]["serialNumber"]}
             for days in (8, 9, 10):
                 new = listening.authority.signs(expires=timedelta(days=days))
-                before, failures = answered, listening.value("rollcall_certificate_failures_total") or 0
+                failures = listening.failures
                 # As some clients of ACME do: one file after the other, with time in between.
                 put(listening.certificate, new.certificate)
-                await _until(lambda: (listening.value("rollcall_certificate_failures_total") or 0) > failures)
+                while listening.failures == failures:
+                    await asyncio.sleep(0.001)
                 put(listening.key, new.key)
                 while (shown := (await listening.ask(context))[1]["serialNumber"]) in serials:
                     pass
                 serials.add(shown)
-                await _until(lambda: answered > before + 4)
+            assert answered > 10
             over.set()
             await asyncio.gather(*loads)
             writer.write(REQUEST)
             assert await reader.readuntil(b"answered")
-            writer.close()
+            writer.transport.abort()
 
     run(test())
-
-
-async def _until(is_so: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not is_so():
-            await asyncio.sleep(0.001)
 
 
 def test_a_link_that_leads_elsewhere_is_followed(
@@ -351,7 +359,6 @@ def test_a_pair_that_does_not_belong_together_is_never_in_force(run: Run, listen
                 (listening.certificate.unlink, "cannot be read: No such file"),
                 (lambda: put(listening.certificate, new.certificate), "is not the key of"),
                 (lambda: put(listening.key, new.key[:60]), "holds no key"),
-                (lambda: put(listening.key, b""), "holds no key"),
                 (lambda: put(listening.key, new.key_with_password()), "is encrypted"),
                 (lambda: listening.key.chmod(0o644), "can be read by everybody"),
             ]
@@ -440,7 +447,7 @@ def test_a_socket_that_was_handed_over_outlives_the_service(run: Run, listening:
             reader, writer = await asyncio.open_connection(*held.getsockname(), ssl=context)
             writer.write(REQUEST)
             answer = await reader.readuntil(b"answered")
-            writer.close()
+            writer.transport.abort()
             return answer
 
         listening.files = files
