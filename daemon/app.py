@@ -47,6 +47,8 @@ _BACKLOG: Final = 1024
 """Connections that may wait to be accepted: a thousand callers may join in the same second."""
 _TRY_AGAIN: Final = 1.0
 """Seconds between two tries to read the database at the start."""
+_HELD: Final = 5.0
+"""Seconds that switches are left to wait at a socket that systemd holds: their own patience is not much longer."""
 _OPERATIONS_TIMEOUT: Final = 1.0
 """Seconds that the operations port has to finish what it was asked."""
 
@@ -66,6 +68,8 @@ class Daemon:
         self._metrics.database_up.set_function(lambda: float(self._health.database_up(time.monotonic())))
         self._manager = ServiceManager()
         self._ports = Ports(self._metrics.tls, take_sockets())
+        self._loaded = asyncio.Event()
+        self._port: asyncio.Future[int]
         self._rereading: asyncio.Task[None] | None = None
         self._follower: Follower | None = None
         self._book: RollBook | None = None
@@ -116,6 +120,7 @@ class Daemon:
             refusals(OPERATIONS),
             drain_timeout=lambda: _OPERATIONS_TIMEOUT,
         )
+        stopped = asyncio.create_task(stopping.wait())
         async with (
             self._manager.watched(self._status),
             keeping.keeping(),
@@ -123,6 +128,7 @@ class Daemon:
             self._ports.listening(
                 web.ServerRunner(operations), "daemon.ops_port", settings.ops_host, settings.ops_port
             ) as ops_port,
+            self._following(stopped) as following,
             self._ports.listening(
                 web.ServerRunner(door),
                 "daemon.port",
@@ -135,18 +141,31 @@ class Daemon:
         ):
             self._ports.tell_unused()
             log.info("listening", host=settings.host, port=port, ops_port=ops_port, version=self._version)
-            following = asyncio.create_task(self._follow(f"{socket.gethostname()}:{port}"))
-            stopped = asyncio.create_task(stopping.wait())
+            self._port.set_result(port)
             await asyncio.wait((following, stopped), return_when=asyncio.FIRST_COMPLETED)
             if following.done():
                 following.result()
             log.info("draining")
             self._health.draining = True
             self._manager.stopping()
-        following.cancel()
-        # Whatever it ends with: all has been answered.
-        await asyncio.gather(following, return_exceptions=True)
         log.info("stopped")
+
+    @asynccontextmanager
+    async def _following(self, stopped: asyncio.Task[object]) -> AsyncGenerator[asyncio.Task[None]]:
+        """The database is followed as long as the context lasts, until all have been answered."""
+        self._port = asyncio.get_running_loop().create_future()
+        following = asyncio.create_task(self._follow())
+        loaded = asyncio.create_task(self._loaded.wait())
+        try:
+            if self._ports.are_held:
+                # Who connects meanwhile waits with systemd, which is better than to be answered 503.
+                await asyncio.wait((following, loaded, stopped), timeout=_HELD, return_when=asyncio.FIRST_COMPLETED)
+            yield following
+        finally:
+            for task in (following, loaded, stopped):
+                task.cancel()
+            # Whatever it ends with: all has been answered.
+            await asyncio.gather(following, loaded, stopped, return_exceptions=True)
 
     def _open_journal(self) -> Journal:
         settings = self._started_with.roll
@@ -163,7 +182,7 @@ class Daemon:
             raise DatabaseUnavailable("the database is not open")
         return await self._book.knows(source, call_id)
 
-    async def _follow(self, daemon_id: str) -> None:
+    async def _follow(self) -> None:
         url = self._started_with.database.url
         told = ""
         while True:
@@ -179,9 +198,11 @@ class Daemon:
                         interval=self._settings.daemon.poll_interval,
                         database_file=sqlite_file(url),
                     )
-                    presence = Presence(store, daemon_id, self._version, follower)
                     self._book = RollBook(store)
                     await follower.load()
+                    self._loaded.set()
+                    daemon_id = f"{socket.gethostname()}:{await self._port}"
+                    presence = Presence(store, daemon_id, self._version, follower)
                     self._manager.ready()
                     async with presence.told():
                         await follower.follow()

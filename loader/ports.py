@@ -46,6 +46,11 @@ class Ports:
         self._handed = dict(handed or {})
         self._encrypted: list[TlsPort] = []
 
+    @property
+    def are_held(self) -> bool:
+        """Whether systemd holds sockets that no port has taken yet: who connects to them waits."""
+        return bool(self._handed)
+
     def tell_unused(self) -> None:
         """Tell of the sockets that no port has taken: who connects to them waits for ever."""
         for name in self._handed:
