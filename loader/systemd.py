@@ -45,7 +45,8 @@ class ServiceManager:
         self._address = environment.pop("NOTIFY_SOCKET", "")
         self._is_ready = False
         self._is_stopping = False
-        self._status = ""
+        self._status: Callable[[], str] = lambda: ""
+        self._told = ""
         usec = environment.pop("WATCHDOG_USEC", "")
         pid = environment.pop("WATCHDOG_PID", "")
         self._watchdog = 0.0
@@ -56,7 +57,7 @@ class ServiceManager:
     def ready(self) -> None:
         """The service does what it is for; also after it has read its settings again."""
         self._is_ready = True
-        self._tell("READY=1")
+        self._tell("READY=1", *self._news())
 
     def reloading(self) -> None:
         """Settings are being read again: `ready` must follow. One that is not ready yet says nothing."""
@@ -71,7 +72,7 @@ class ServiceManager:
     def stopping(self) -> None:
         """The service finishes what it has begun."""
         self._is_stopping = True
-        self._tell("STOPPING=1")
+        self._tell("STOPPING=1", *self._news())
 
     @asynccontextmanager
     async def watched(self, status: Callable[[], str]) -> AsyncGenerator[None]:
@@ -79,29 +80,31 @@ class ServiceManager:
         if not self._address:
             yield
             return
-        telling = asyncio.create_task(self._tell_again_and_again(status))
+        self._status = status
+        telling = asyncio.create_task(self._tell_again_and_again())
         try:
             yield
         finally:
             telling.cancel()
             await asyncio.wait((telling,))
 
-    async def _tell_again_and_again(self, status: Callable[[], str]) -> None:
+    async def _tell_again_and_again(self) -> None:
         while True:
             words = ["WATCHDOG=1"] if self._watchdog else []
             between = self._watchdog / 2 or _BETWEEN_WORDS
             if not self._is_ready or self._is_stopping:
                 # However long it loads or drains: it has not hung as long as these words come.
                 words.append(f"EXTEND_TIMEOUT_USEC={int(between * 3_000_000)}")
-            self._tell(*words, *self._news(status))
+            self._tell(*words, *self._news())
             await asyncio.sleep(between)
 
-    def _news(self, status: Callable[[], str]) -> list[str]:
-        told = status()
-        if told == self._status:
+    def _news(self) -> list[str]:
+        """How the service is in words, if that is not what was told last."""
+        status = " ".join(self._status().split())
+        if status == self._told:
             return []
-        self._status = told
-        return ["STATUS=" + " ".join(told.split())]
+        self._told = status
+        return [f"STATUS={status}"]
 
     def _tell(self, *words: str) -> None:
         if not self._address or not words:

@@ -100,14 +100,13 @@ def test_the_daemon_tells_how_it_is(installation: Installation, token: str, star
     first = manager.until("STATUS")
     assert first["STATUS"].startswith("Answers 503")
     assert first["EXTEND_TIMEOUT_USEC"] == "1500000"
-    assert manager.until("READY") == {"READY": "1"}
+    assert manager.until("READY") == {"READY": "1", "STATUS": "Answers switches."}
     assert daemon.accepts(token, "004127")
-    assert manager.until("STATUS")["STATUS"] == "Answers switches."
     daemon.signal(signal.SIGHUP)
     assert int(manager.until("RELOADING")["MONOTONIC_USEC"]) > 0
     assert manager.until("READY") == {"READY": "1"}
     daemon.signal(signal.SIGTERM)
-    assert manager.until("STOPPING") == {"STOPPING": "1"}
+    assert manager.until("STOPPING") == {"STOPPING": "1", "STATUS": "Finishes what it has begun."}
     assert daemon.process.wait(30) == 0
 
 
@@ -147,7 +146,7 @@ def test_the_site_tells_how_it_is(installation: Installation, token: str, manage
             manager.until("RELOADING")
             assert manager.until("READY") == {"READY": "1"}
             site.terminate()
-            assert manager.until("STOPPING") == {"STOPPING": "1"}
+            assert manager.until("STOPPING") == {"STOPPING": "1", "STATUS": "Stops."}
             assert site.wait(30) == 0
         finally:
             site.kill()
