@@ -57,6 +57,8 @@ from loader.systemd import ServiceManager, take_sockets
 
 log = structlog.get_logger(__name__)
 
+_LAST_WORDS: Final = 0.2
+"""Seconds at the end in which a page may still be asked for on a connection that is open."""
 _FORGET_EVERY: Final = 300.0
 _UPLOAD_KEPT: Final = 3600.0
 """Seconds that an upload waits for its confirmation."""
@@ -101,27 +103,18 @@ async def serve(settings: Settings) -> None:
             ports.listening(_runner(operations), "admin.ops_port", admin.ops_host, admin.ops_port)
         )
         port = await stack.enter_async_context(
-            ports.listening(_runner(app), "admin.port", admin.host, admin.port, tls=admin.tls)
+            ports.listening(_runner(app), "admin.port", admin.host, admin.port, tls=admin.tls, last_words=_LAST_WORDS)
         )
         ports.tell_unused()
         loop.add_signal_handler(signal.SIGHUP, hung_up.set)
-        stack.push_async_callback(_ended, asyncio.create_task(_read_again(hung_up, ports, manager)))
+        rereading = manager.reload_whenever(hung_up, ports.read_certificates_again)
+        stack.push_async_callback(_ended, asyncio.create_task(rereading))
         log.info("listening", host=admin.host, port=port, url=admin.address, version=version("rollcall"))
         manager.ready()
         await stopping.wait()
         log.info("draining")
         manager.stopping()
     log.info("stopped")
-
-
-async def _read_again(hung_up: asyncio.Event, ports: Ports, manager: ServiceManager) -> None:
-    """Read the certificates again whenever it is told to, for ever."""
-    while True:
-        await hung_up.wait()
-        hung_up.clear()
-        manager.reloading()
-        await ports.read_certificates_again()
-        manager.reloaded()
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import socket
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -43,6 +43,7 @@ from loader.systemd import ServiceManager, take_sockets
 
 log = structlog.get_logger(__name__)
 
+_PORT: Final = "daemon.port"
 _BACKLOG: Final = 1024
 """Connections that may wait to be accepted: a thousand callers may join in the same second."""
 _TRY_AGAIN: Final = 1.0
@@ -70,7 +71,6 @@ class Daemon:
         self._ports = Ports(self._metrics.tls, take_sockets())
         self._loaded = asyncio.Event()
         self._port: asyncio.Future[int]
-        self._rereading: asyncio.Task[None] | None = None
         self._follower: Follower | None = None
         self._book: RollBook | None = None
 
@@ -80,10 +80,10 @@ class Daemon:
         Raises PortError, KeyFileError, DatabaseError: what cannot mend itself while the daemon waits.
         """
         loop = asyncio.get_running_loop()
-        stopping = asyncio.Event()
+        stopping, hung_up = asyncio.Event(), asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
-        loop.add_signal_handler(signal.SIGHUP, self._hung_up)
+        loop.add_signal_handler(signal.SIGHUP, hung_up.set)
         settings, refusals = self._settings.daemon, self._metrics.refusals
         journal = self._open_journal()
         roll = JournalledRoll(journal, self._is_known_call)
@@ -123,6 +123,7 @@ class Daemon:
         stopped = asyncio.create_task(stopping.wait())
         async with (
             self._manager.watched(self._status),
+            _running(self._manager.reload_whenever(hung_up, self._read_all_again)),
             keeping.keeping(),
             _closed_at_the_end(journal, roll),
             self._ports.listening(
@@ -131,7 +132,7 @@ class Daemon:
             self._following(stopped) as following,
             self._ports.listening(
                 web.ServerRunner(door),
-                "daemon.port",
+                _PORT,
                 settings.host,
                 settings.port,
                 tls=settings.tls,
@@ -157,7 +158,7 @@ class Daemon:
         following = asyncio.create_task(self._follow())
         loaded = asyncio.create_task(self._loaded.wait())
         try:
-            if self._ports.are_held:
+            if self._ports.holds(_PORT):
                 # Who connects meanwhile waits with systemd, which is better than to be answered 503.
                 await asyncio.wait((following, loaded, stopped), timeout=_HELD, return_when=asyncio.FIRST_COMPLETED)
             yield following
@@ -224,16 +225,9 @@ class Daemon:
             return f"Answers 503: {health.problem or 'reads the database.'}"
         return f"Answers from memory: {health.problem}" if health.problem else "Answers switches."
 
-    def _hung_up(self) -> None:
-        """On SIGHUP. What comes while the last one is at work is that one's business."""
-        if self._rereading is None or self._rereading.done():
-            self._rereading = asyncio.create_task(self._read_all_again())
-
     async def _read_all_again(self) -> None:
-        self._manager.reloading()
         self._read_again()
         await self._ports.read_certificates_again()
-        self._manager.reloaded()
 
     def _read_again(self) -> None:
         """Read settings and key file again; what is wrong leaves all as it was."""
@@ -263,3 +257,14 @@ async def _closed_at_the_end(journal: Journal, roll: JournalledRoll) -> AsyncGen
     finally:
         roll.flush()
         await journal.close()
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[None, None, None]) -> AsyncGenerator[None]:
+    """Work that goes on for ever goes on as long as the context lasts."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))

@@ -46,10 +46,9 @@ class Ports:
         self._handed = dict(handed or {})
         self._encrypted: list[TlsPort] = []
 
-    @property
-    def are_held(self) -> bool:
-        """Whether systemd holds sockets that no port has taken yet: who connects to them waits."""
-        return bool(self._handed)
+    def holds(self, setting: str) -> bool:
+        """Whether systemd holds a socket for this port that it has not taken yet: who connects to it waits."""
+        return setting in self._handed
 
     def tell_unused(self) -> None:
         """Tell of the sockets that no port has taken: who connects to them waits for ever."""
@@ -115,9 +114,20 @@ class Ports:
 
     @asynccontextmanager
     async def listening(
-        self, runner: web.BaseRunner, setting: str, host: str, port: int, *, tls: Tls = PLAIN, backlog: int = 128
+        self,
+        runner: web.BaseRunner,
+        setting: str,
+        host: str,
+        port: int,
+        *,
+        tls: Tls = PLAIN,
+        backlog: int = 128,
+        last_words: float = 0.0,
     ) -> AsyncGenerator[int]:
-        """Serve HTTP, and finish what is under way at the end; the port. As :meth:`accepting`."""
+        """Serve HTTP, and finish what is under way at the end; the port. As :meth:`accepting`.
+
+        At the end connections that are idle have `last_words` seconds more, in which a question on its way still comes.
+        """
         await runner.setup()
         try:
             factory = runner.server
@@ -125,6 +135,8 @@ class Ports:
                 raise RuntimeError("the runner has no server")
             async with self.accepting(factory, setting, host, port, tls=tls, backlog=backlog) as listened:
                 yield listened
+            if factory.connections:
+                await asyncio.sleep(last_words)
         finally:
             await runner.cleanup()
 

@@ -9,9 +9,13 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import AsyncGenerator, Callable, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager, suppress
 from typing import Final
+
+import structlog
+
+log = structlog.get_logger(__name__)
 
 _FIRST: Final = 3
 """The descriptor of the first socket that is handed over."""
@@ -68,6 +72,18 @@ class ServiceManager:
         """They have been read, whatever came of it."""
         if self._is_ready:
             self._tell("READY=1")
+
+    async def reload_whenever(self, told: asyncio.Event, read: Callable[[], Awaitable[None]]) -> None:
+        """Have all read again whenever it is told to, for ever: once more if that is told while it is being done."""
+        while True:
+            await told.wait()
+            told.clear()
+            self.reloading()
+            try:
+                await read()
+            except Exception as error:
+                log.error("reload_failed", exc_info=error)
+            self.reloaded()
 
     def stopping(self) -> None:
         """The service finishes what it has begun."""

@@ -111,15 +111,21 @@ class TlsPort:
                 # Not on the loop: to check a key takes milliseconds.
                 new = await asyncio.to_thread(self._read)
             except SettingsError as error:
-                self._metrics.failed(self._name)
-                if self._problem != str(error):
-                    self._problem = str(error)
-                    log.error("certificate_refused", port=self._name, problem=self._problem)
+                self._not_taken(str(error))
+                return
+            except Exception as error:  # noqa: BLE001 - whatever stands there, what is in force stays, and the look goes on
+                self._not_taken(f"{self._name}.tls: {type(error).__name__}")
                 return
             self._problem = None
             self._in_force = new
             self._metrics.in_force(self._name, new.expires)
             log.info("certificate_read", port=self._name, expires=_day(new.expires))
+
+    def _not_taken(self, problem: str) -> None:
+        self._metrics.failed(self._name)
+        if self._problem != problem:
+            self._problem = problem
+            log.error("certificate_refused", port=self._name, problem=problem)
 
     def _seen(self) -> object:
         return [_status(path) for path in (self._files.certificate, self._files.key, self._files.client_ca) if path]
@@ -153,10 +159,10 @@ class TlsPort:
         return _InForce(context, expires, seen)
 
     def _require_certificates(self, context: ssl.SSLContext) -> None:
-        authorities = self._content("client_ca")
+        self._content("client_ca")
         try:
-            context.load_verify_locations(cadata=authorities.decode("ascii"))
-        except (ssl.SSLError, ValueError):
+            context.load_verify_locations(self._files.client_ca)
+        except ssl.SSLError:
             self._refuse("client_ca", "holds no certificates (PEM)")
         context.verify_mode = ssl.CERT_REQUIRED
         # Who comes back with a ticket is not asked for his certificate, which may have expired meanwhile.

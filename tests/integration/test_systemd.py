@@ -170,10 +170,13 @@ os.execv(program, [program])
 class Holder:
     """Holds sockets as systemd does, and starts daemons with them."""
 
-    def __init__(self, installation: Installation) -> None:
+    def __init__(self, installation: Installation, service: str = "daemon") -> None:
         self._installation = installation
+        self._program = str(PROGRAMS / f"rollcall-{service}")
         self._daemons: list[subprocess.Popen[bytes]] = []
-        self.sockets = {name: socket.create_server(("127.0.0.1", 0)) for name in ("daemon.port", "daemon.ops_port")}
+        self.sockets = {
+            name: socket.create_server(("127.0.0.1", 0)) for name in (f"{service}.port", f"{service}.ops_port")
+        }
         self.log = installation.folder / "held.log"
 
     def port(self, name: str) -> int:
@@ -181,7 +184,7 @@ class Holder:
 
     def start(self) -> subprocess.Popen[bytes]:
         fds = [one.fileno() for one in self.sockets.values()]
-        told = [":".join(self.sockets), ",".join(map(str, fds)), str(PROGRAMS / "rollcall-daemon")]
+        told = [":".join(self.sockets), ",".join(map(str, fds)), self._program]
         with self.log.open("ab") as log:
             daemon = subprocess.Popen(
                 [sys.executable, "-c", _HANDED, *told],
@@ -260,6 +263,44 @@ def test_a_restart_under_load_drops_no_connection(installation: Installation, to
         switches.stop()
     assert switches.lost == []
     assert set(switches.answers) == {"accepted"}
+
+
+def test_a_restart_of_the_site_drops_no_connection(installation: Installation, token: str) -> None:
+    """Each page is asked for on a connection of its own: when one that was kept ends, browsers ask again."""
+    holder = Holder(installation, "admin")
+    pages: list[int] = []
+    lost: list[BaseException] = []
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            with closing(http.client.HTTPConnection("127.0.0.1", holder.port("admin.port"), timeout=30)) as browser:
+                try:
+                    browser.request("GET", "/signin")
+                    pages.append(browser.getresponse().status)
+                except (OSError, http.client.HTTPException) as error:
+                    lost.append(error)
+
+    browsers = [threading.Thread(target=look) for _ in range(3)]
+    try:
+        site = holder.start()
+        for browser in browsers:
+            browser.start()
+        for _ in range(2):
+            before = len(pages)
+            wait_until(lambda before=before: len(pages) > before + 20)  # type: ignore[misc]
+            site.terminate()
+            assert site.wait(30) == 0
+            site = holder.start()
+        before = len(pages)
+        wait_until(lambda: len(pages) > before + 20)
+    finally:
+        over.set()
+        for browser in browsers:
+            browser.join(60)
+        holder.close()
+    assert lost == []
+    assert set(pages) == {200}
 
 
 def test_a_daemon_that_is_killed_leaves_its_sockets_to_the_next(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from loader.systemd import ServiceManager, take_sockets
 
@@ -63,6 +64,28 @@ async def test_how_the_service_is_is_told_in_order(listener: Listener) -> None:
     assert (reloading, told) == ("RELOADING=1", "=MONOTONIC_USEC=")
     assert before <= int(at) <= time.monotonic_ns() // 1000
     assert [listener.word() for _ in range(2)] == ["READY=1", "STOPPING=1"]
+
+
+async def test_all_is_read_again_whenever_that_is_told_and_goes_on_after_a_fault(listener: Listener) -> None:
+    """What is told while it is being read has it read once more."""
+    manager = ServiceManager({"NOTIFY_SOCKET": listener.address})
+    manager.ready()
+    told, reads = asyncio.Event(), 0
+
+    async def read() -> None:
+        nonlocal reads
+        reads += 1
+        if reads == 1:
+            told.set()
+            raise RuntimeError("a fault")
+
+    task = asyncio.create_task(manager.reload_whenever(told, read))
+    told.set()
+    with structlog.testing.capture_logs() as logs:
+        words = [(await listener.next_word()).partition("\n")[0] for _ in range(5)]
+    assert words == ["READY=1", "RELOADING=1", "READY=1", "RELOADING=1", "READY=1"]
+    assert [line["event"] for line in logs] == ["reload_failed"]
+    task.cancel()
 
 
 async def test_the_loop_tells_that_it_runs_twice_in_the_time_of_the_watchdog(listener: Listener) -> None:
