@@ -26,6 +26,9 @@ _PROTOCOLS: Final = ["http/1.1"]
 _CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 _LOOKED_AT_EVERY: Final = 1.0
 """Seconds between two looks at the files."""
+_CHECKED_FOR: Final = 60.0
+"""Seconds for which a client's certificate may count as checked: OpenSSL keeps sessions of TLS 1.2 for two hours, and
+Python cannot forbid it, but they belong to their context."""
 
 
 class TlsMetrics:
@@ -68,6 +71,8 @@ class TlsMetrics:
 class _InForce(NamedTuple):
     context: ssl.SSLContext
     expires: float
+    read_at: float
+    """As `time.monotonic` tells it."""
     files: object
     """What the files were as they were read, as their system tells it."""
 
@@ -101,7 +106,8 @@ class TlsPort:
         """Take what the files become, for ever."""
         while True:
             await asyncio.sleep(_LOOKED_AT_EVERY)
-            if self._problem is not None or self._seen() != self._in_force.files:
+            is_old = self._files.client_ca and time.monotonic() - self._in_force.read_at > _CHECKED_FOR
+            if is_old or self._problem is not None or self._seen() != self._in_force.files:
                 await self.read_again()
 
     async def read_again(self) -> None:
@@ -117,9 +123,10 @@ class TlsPort:
                 self._not_taken(f"{self._name}.tls: {type(error).__name__}")
                 return
             self._problem = None
-            self._in_force = new
+            old, self._in_force = self._in_force, new
             self._metrics.in_force(self._name, new.expires)
-            log.info("certificate_read", port=self._name, expires=_day(new.expires))
+            if old.files != new.files:
+                log.info("certificate_read", port=self._name, expires=_day(new.expires))
 
     def _not_taken(self, problem: str) -> None:
         self._metrics.failed(self._name)
@@ -156,7 +163,7 @@ class TlsPort:
             self._refuse("key", f"cannot be read: {error.strerror}")
         if self._files.client_ca:
             self._require_certificates(context)
-        return _InForce(context, expires, seen)
+        return _InForce(context, expires, time.monotonic(), seen)
 
     def _require_certificates(self, context: ssl.SSLContext) -> None:
         self._content("client_ca")

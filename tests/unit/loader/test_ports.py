@@ -182,6 +182,38 @@ def test_only_clients_with_a_certificate_of_the_authority_are_answered(
     run(test())
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_client_shows_its_certificate_each_time(
+    run: Run, mutual: Listening, version: ssl.TLSVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No session is taken up again: the certificate may have expired since. One of TLS 1.2 may, until all is read anew."""
+    monkeypatch.setattr(tls, "_LOOKED_AT_EVERY", 0.01)
+    monkeypatch.setattr(tls, "_CHECKED_FOR", 0.2)
+    context = mutual.trust(mutual.clients.signs("pbx-1"), version=version)
+
+    def ask(session: ssl.SSLSession | None) -> tuple[bool | None, ssl.SSLSession | None]:
+        with (
+            socket.create_connection(("127.0.0.1", mutual.port), timeout=10) as connection,
+            context.wrap_socket(connection, server_hostname="localhost", session=session) as encrypted,
+        ):
+            encrypted.sendall(REQUEST)
+            assert encrypted.recv(65536)
+            return encrypted.session_reused, encrypted.session
+
+    async def test() -> None:
+        async with mutual.open():
+            _, session = await asyncio.to_thread(ask, None)
+            if version == ssl.TLSVersion.TLSv1_2:
+                before = mutual.ports._encrypted[0].context
+                async with asyncio.timeout(10):
+                    while mutual.ports._encrypted[0].context is before:
+                        await asyncio.sleep(0.001)
+            is_taken_up, _ = await asyncio.to_thread(ask, session)
+            assert not is_taken_up
+
+    run(test())
+
+
 def test_a_client_that_does_not_trust_the_certificate_is_counted(run: Run, listening: Listening) -> None:
     async def test() -> None:
         async with listening.open():
