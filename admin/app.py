@@ -46,17 +46,21 @@ from admin.signing import Signing
 from admin.visitor import Handler, visitors
 from admin.watching import Watching
 from loader.connections import Guard, GuardedRunner, Limits
-from loader.errors import DatabaseError
+from loader.errors import DatabaseError, SettingsError
 from loader.keyring import Keyring
-from loader.service import listening, most_connections
+from loader.ports import Ports
+from loader.service import most_connections
 from loader.settings import Settings
 from loader.store import Desk, People, Store, open_store
 from loader.store.invitations import Invitations
 from loader.store.roll_mail import RollMail
 from loader.store.rolls import RollBook
+from loader.systemd import ServiceManager, take_sockets
 
 log = structlog.get_logger(__name__)
 
+_LAST_WORDS: Final = 0.2
+"""Seconds at the end in which a page may still be asked for on a connection that is open."""
 _FORGET_EVERY: Final = 300.0
 _UPLOAD_KEPT: Final = 3600.0
 """Seconds that an upload waits for its confirmation."""
@@ -86,27 +90,47 @@ _PAGES: Final = (
 
 
 async def serve(settings: Settings) -> None:
-    """Serve the site until SIGTERM or SIGINT. Raises PortError, KeyFileError, DatabaseError."""
-    stopping = asyncio.Event()
+    """Serve the site until SIGTERM or SIGINT. Raises PortError, KeyFileError, DatabaseError, SettingsError."""
+    manager = ServiceManager()
+    stopping, hung_up = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(manager.watched(lambda: "Stops." if stopping.is_set() else "Serves pages."))
         keyring = Keyring.load(Path(settings.key.file))
         store = await stack.enter_async_context(open_store(settings.database.url))
         app = make_app(settings, store, keyring)
-        admin = settings.admin
-        operations = ops.make_app(app[keys.METRICS], store)
+        admin, metrics = settings.admin, app[keys.METRICS]
+        if admin.tls.certificate and not admin.address.startswith("https:"):
+            raise SettingsError("admin.url: must begin with https, as the site has a certificate (admin.tls)")
+        ports = Ports(metrics.tls, take_sockets())
+        operations = ops.make_app(metrics, store)
         await stack.enter_async_context(
-            listening(_runner(operations, _OPERATIONS_CONNECTIONS), "admin.ops_port", admin.ops_host, admin.ops_port)
+            ports.listening(
+                _runner(operations, _OPERATIONS_CONNECTIONS), "admin.ops_port", admin.ops_host, admin.ops_port
+            )
         )
         port = await stack.enter_async_context(
-            listening(_runner(app, _CONNECTIONS), "admin.port", admin.host, admin.port)
+            ports.listening(
+                _runner(app, _CONNECTIONS), "admin.port", admin.host, admin.port, tls=admin.tls, last_words=_LAST_WORDS
+            )
         )
+        ports.tell_unused()
+        loop.add_signal_handler(signal.SIGHUP, hung_up.set)
+        rereading = manager.reload_whenever(hung_up, ports.read_certificates_again)
+        stack.push_async_callback(_ended, asyncio.create_task(rereading))
         log.info("listening", host=admin.host, port=port, url=admin.address, version=version("rollcall"))
+        manager.ready()
         await stopping.wait()
         log.info("draining")
+        manager.stopping()
     log.info("stopped")
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait((task,))
 
 
 def make_app(settings: Settings, store: Store, keyring: Keyring, *, signing: Signing | None = None) -> web.Application:

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import socket
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -36,17 +36,22 @@ from loader.errors import DatabaseError, DatabaseUnavailable, KeyFileError, Sett
 from loader.journal_files import JournalReader
 from loader.keyring import FollowedKeys, Keyring
 from loader.logs import configure_logs
-from loader.service import listening, most_connections
+from loader.ports import Ports
+from loader.service import most_connections
 from loader.settings import Settings
 from loader.store import open_store, sqlite_file
 from loader.store.rolls import RollBook
+from loader.systemd import ServiceManager, take_sockets
 
 log = structlog.get_logger(__name__)
 
+_PORT: Final = "daemon.port"
 _BACKLOG: Final = 1024
 """Connections that may wait to be accepted: a thousand callers may join in the same second."""
 _TRY_AGAIN: Final = 1.0
 """Seconds between two tries to read the database at the start."""
+_HELD: Final = 5.0
+"""Seconds that switches are left to wait at a socket that systemd holds: their own patience is not much longer."""
 _OPERATIONS_TIMEOUT: Final = 1.0
 """Seconds that the operations port has to finish what it was asked."""
 _OPERATIONS_CONNECTIONS: Final = 100
@@ -65,6 +70,10 @@ class Daemon:
         self._health = Health(settings.daemon.stale_after)
         self._metrics = Metrics(self._version)
         self._metrics.database_up.set_function(lambda: float(self._health.database_up(time.monotonic())))
+        self._manager = ServiceManager()
+        self._ports = Ports(self._metrics.tls, take_sockets())
+        self._loaded = asyncio.Event()
+        self._port: asyncio.Future[int]
         self._follower: Follower | None = None
         self._book: RollBook | None = None
         self._keeping: RollKeeping | None = None
@@ -75,10 +84,10 @@ class Daemon:
         Raises PortError, KeyFileError, DatabaseError: what cannot mend itself while the daemon waits.
         """
         loop = asyncio.get_running_loop()
-        stopping = asyncio.Event()
+        stopping, hung_up = asyncio.Event(), asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
-        loop.add_signal_handler(signal.SIGHUP, self._read_again)
+        loop.add_signal_handler(signal.SIGHUP, hung_up.set)
         settings, refusals = self._settings.daemon, self._metrics.refusals
         journal = self._open_journal()
         roll = JournalledRoll(journal, self._is_known_call)
@@ -95,6 +104,7 @@ class Daemon:
             lambda: self._settings.daemon.drain_timeout,
             rolls=roll,
             limits=Limits(most_connections(settings.max_connections), settings.idle_timeout, settings.head_timeout),
+            ports=self._ports,
         )
         http = HttpDoor(
             self._live,
@@ -119,27 +129,53 @@ class Daemon:
             drain_timeout=lambda: _OPERATIONS_TIMEOUT,
             limits=Limits(most_connections(_OPERATIONS_CONNECTIONS)),
         )
+        stopped = asyncio.create_task(stopping.wait())
         async with (
+            self._manager.watched(self._status),
+            _running(self._manager.reload_whenever(hung_up, self._read_all_again)),
             keeping.keeping(),
             _closed_at_the_end(journal, roll),
-            listening(
+            self._ports.listening(
                 web.ServerRunner(operations), "daemon.ops_port", settings.ops_host, settings.ops_port
             ) as ops_port,
-            listening(web.ServerRunner(door), "daemon.port", settings.host, settings.port, backlog=_BACKLOG) as port,
+            self._following(stopped) as following,
+            self._ports.listening(
+                web.ServerRunner(door),
+                _PORT,
+                settings.host,
+                settings.port,
+                tls=settings.tls,
+                backlog=_BACKLOG,
+            ) as port,
             opened(enabled(self._settings.doors, surroundings)),
         ):
+            self._ports.tell_unused()
             log.info("listening", host=settings.host, port=port, ops_port=ops_port, version=self._version)
-            following = asyncio.create_task(self._follow(f"{socket.gethostname()}:{port}"))
-            stopped = asyncio.create_task(stopping.wait())
+            self._port.set_result(port)
             await asyncio.wait((following, stopped), return_when=asyncio.FIRST_COMPLETED)
             if following.done():
                 following.result()
             log.info("draining")
             self._health.draining = True
-        following.cancel()
-        # Whatever it ends with: all has been answered.
-        await asyncio.gather(following, return_exceptions=True)
+            self._manager.stopping()
         log.info("stopped")
+
+    @asynccontextmanager
+    async def _following(self, stopped: asyncio.Task[object]) -> AsyncGenerator[asyncio.Task[None]]:
+        """The database is followed as long as the context lasts, until all have been answered."""
+        self._port = asyncio.get_running_loop().create_future()
+        following = asyncio.create_task(self._follow())
+        loaded = asyncio.create_task(self._loaded.wait())
+        try:
+            if self._ports.holds(_PORT):
+                # Who connects meanwhile waits with systemd, which is better than to be answered 503.
+                await asyncio.wait((following, loaded, stopped), timeout=_HELD, return_when=asyncio.FIRST_COMPLETED)
+            yield following
+        finally:
+            for task in (following, loaded, stopped):
+                task.cancel()
+            # Whatever it ends with: all has been answered.
+            await asyncio.gather(following, loaded, stopped, return_exceptions=True)
 
     def _open_journal(self) -> Journal:
         settings = self._started_with.roll
@@ -156,7 +192,7 @@ class Daemon:
             raise DatabaseUnavailable("the database is not open")
         return await self._book.knows(source, call_id)
 
-    async def _follow(self, daemon_id: str) -> None:
+    async def _follow(self) -> None:
         url = self._started_with.database.url
         told = ""
         while True:
@@ -172,9 +208,12 @@ class Daemon:
                         interval=self._settings.daemon.poll_interval,
                         database_file=sqlite_file(url),
                     )
-                    presence = Presence(store, daemon_id, self._version, follower)
                     self._book = RollBook(store)
                     await follower.load()
+                    self._loaded.set()
+                    daemon_id = f"{socket.gethostname()}:{await self._port}"
+                    presence = Presence(store, daemon_id, self._version, follower)
+                    self._manager.ready()
                     async with presence.told():
                         await follower.follow()
             except DatabaseUnavailable as error:
@@ -202,6 +241,19 @@ class Daemon:
                 follower = Follower(store, self._keyring, self._live, self._health, self._metrics, interval=interval)
                 await follower.load(if_still=lambda: _lying(file) == lying)
                 self._follower = follower
+
+    def _status(self) -> str:
+        """How the daemon is, in words."""
+        health = self._health
+        if health.draining:
+            return "Finishes what it has begun."
+        if not health.loaded:
+            return f"Answers 503: {health.problem or 'reads the database.'}"
+        return f"Answers from memory: {health.problem}" if health.problem else "Answers switches."
+
+    async def _read_all_again(self) -> None:
+        self._read_again()
+        await self._ports.read_certificates_again()
 
     def _read_again(self) -> None:
         """Read settings and key file again; what is wrong leaves all as it was."""
@@ -245,3 +297,14 @@ async def _closed_at_the_end(journal: Journal, roll: JournalledRoll) -> AsyncGen
     finally:
         roll.flush()
         await journal.close()
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[None, None, None]) -> AsyncGenerator[None]:
+    """Work that goes on for ever goes on as long as the context lasts."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from daemon.verify import ACCEPTED, Tally
 from loader.index import Reason
+from loader.tls import TlsMetrics
 
 log = structlog.get_logger(__name__)
 
@@ -107,6 +108,7 @@ class Metrics:
         self.database_up = Gauge(
             "rollcall_database_up", "1 if the last look at the database succeeded.", registry=registry
         )
+        self.tls = TlsMetrics(registry, "rollcall")
         Info("rollcall_build", "What is running.", registry=registry).info({"version": version})
 
     def tally(self, door: str) -> Tally:

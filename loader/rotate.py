@@ -13,6 +13,7 @@ from loader.store.choices import Choices
 from loader.store.deliveries import Deliveries
 from loader.store.invitations import Invitations
 from loader.store.rolls import RollBook
+from loader.store.writing import Writing
 
 
 async def rotate_key(store: Store, keyring: Keyring, journal: Path | None = None) -> Keyring:
@@ -30,12 +31,7 @@ async def rotate_key(store: Store, keyring: Keyring, journal: Path | None = None
     """
     async with store.writing() as writing:
         # Under the writer's lock the file is read, changed and taken into use as one; another rotation waits.
-        ring = Keyring.load(keyring.path)
-        in_use = await writing.key_in_use()
-        if in_use is not None:
-            ring = ring.holding(in_use)
-        if len(ring.key_ids) == 1:
-            ring = ring.with_new_key()
+        ring = await _with_new_key(writing, keyring)
         await writing.use_key(ring.current)
     damaged: BlockError | None = None
     for listed in await store.revisions_under_other_keys(ring.current):
@@ -62,6 +58,24 @@ async def rotate_key(store: Store, keyring: Keyring, journal: Path | None = None
     if damaged is not None:
         raise damaged
     return ring
+
+
+async def prepare_key(store: Store, keyring: Keyring) -> Keyring:
+    """Begin a rotation with a new key in the file, which nothing uses until :func:`rotate_key` goes on with it.
+
+    Services that were given a copy of the file can be started anew in between, and know the key by then. Called again it
+    changes nothing. Raises KeyFileError, DatabaseUnavailable.
+    """
+    async with store.writing() as writing:
+        return await _with_new_key(writing, keyring)
+
+
+async def _with_new_key(writing: Writing, keyring: Keyring) -> Keyring:
+    ring = Keyring.load(keyring.path)
+    in_use = await writing.key_in_use()
+    if in_use is not None:
+        ring = ring.holding(in_use)
+    return ring.with_new_key() if len(ring.key_ids) == 1 else ring
 
 
 def _seal_secret_again(ring: Keyring, purpose: str, secret: bytes, key_id: str) -> bytes:

@@ -28,6 +28,17 @@ class Key(Section, frozen=True):
     """The file with the keys that lists are encrypted under; never in the database, never in its backup."""
 
 
+class Tls(Section, frozen=True):
+    """Encryption of a port: without a certificate there is none."""
+
+    certificate: str = ""
+    """The file with the certificate, and behind it those that lead to its authority (PEM)."""
+    key: str = ""
+    """The file with the certificate's private key (PEM), without a password."""
+    client_ca: str = ""
+    """The file with the authorities (PEM) one of which must have signed a client's certificate; empty: none is asked for."""
+
+
 class Daemon(Section, frozen=True):
     host: Text = "127.0.0.1"
     port: Port = 8470
@@ -47,6 +58,7 @@ class Daemon(Section, frozen=True):
     """Seconds in which the head of a question must have come once it has begun."""
     at_once: bool = True
     """Whether plain questions are answered where they are parsed; off, each waits for its connection's task."""
+    tls: Tls = Tls()
 
 
 class Admin(Section, frozen=True):
@@ -55,7 +67,10 @@ class Admin(Section, frozen=True):
     ops_host: Text = "127.0.0.1"
     ops_port: Port = 9471
     url: str = ""
-    """Where browsers find the site; `http://<host>:<port>` if empty. With `https` cookies are sent over nothing else."""
+    """Where browsers find the site; `http://<host>:<port>` if empty, or `https` if the site has a certificate itself.
+
+    With `https` cookies are sent over nothing else.
+    """
     behind_proxy: bool = False
     """Whether a proxy of your own stands in front, whose last `X-Forwarded-For` address is believed."""
     time_zone: Text = "UTC"
@@ -68,11 +83,13 @@ class Admin(Section, frozen=True):
     """Whether super-administrators and operators must have a second factor."""
     privacy_policy: Text = "1"
     """The version of the privacy policy that is agreed to with each upload."""
+    tls: Tls = Tls()
 
     @property
     def address(self) -> str:
         """Where browsers find the site, without a slash at the end."""
-        return self.url.rstrip("/") or f"http://{self.host}:{self.port}"
+        scheme = "https" if self.tls.certificate else "http"
+        return self.url.rstrip("/") or f"{scheme}://{self.host}:{self.port}"
 
 
 class Mail(Section, frozen=True):

@@ -41,6 +41,8 @@ _MOMENT: Final = 0.02
 """Seconds that aiohttp has to end connections on which nothing is under way."""
 _BETWEEN_LOOKS: Final = 0.01
 """Seconds between two looks at what is still busy at the end."""
+_LAST_WORDS: Final = 0.2
+"""Seconds at the end in which a question that is on its way still reaches us, on a connection that seems idle."""
 _CONTINUE: Final = "100-continue"
 _MAX_UNREAD: Final = 64 * 1024
 """Bytes of answers, beside the last, that a client may leave unread before it is let go."""
@@ -100,30 +102,32 @@ class HttpServer(web.Server):
     # The end
 
     def pre_shutdown(self) -> None:
-        """Begin to drain: what is idle is closed, and what is busy ends with its answer."""
+        """Begin to drain: whatever is asked from now on is answered as the last on its connection."""
         self._draining = True
         self.guard.stop()
         self.send_answers()
-        self._close_idle()
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109 - aiohttp's signature
-        """Wait for what is busy, and close all that is left."""
+        """Wait for what is busy and for what may be on its way, and close all that is left."""
+        last_words = self._loop.time() + _LAST_WORDS
         with suppress(TimeoutError):
             async with asyncio.timeout(self._drain_timeout()):
-                while self._close_idle():  # noqa: ASYNC110 - nothing tells when a connection becomes idle
+                while self._is_anybody_there(self._loop.time() < last_words):  # noqa: ASYNC110 - nothing tells when
                     await asyncio.sleep(_BETWEEN_LOOKS)
         await super().shutdown(_MOMENT)
 
-    def _close_idle(self) -> bool:
-        """Close the connections on which nothing is under way; whether there are others."""
-        busy = False
+    def _is_anybody_there(self, may_ask: bool) -> bool:  # noqa: FBT001 - private
+        """Whether a connection is to be waited for. Where nothing is under way it is closed, unless it still may ask."""
+        waited_for = False
         for connection in cast("list[_Connection]", self.connections):
-            if connection.is_idle():
+            if connection.transport is None or connection.is_answered:
+                continue
+            if may_ask or not connection.is_idle():
+                waited_for = True
+            else:
                 # aiohttp's close() would leave it open, and deaf to what is asked on it, until the others have ended.
                 connection.force_close()
-            elif connection.transport is not None and not connection.is_answered:
-                busy = True
-        return busy
+        return waited_for
 
     # At once
 
@@ -306,6 +310,9 @@ class _Connection(Guarded):
     def eof_received(self) -> bool:  # type: ignore[override] # asyncio asks for the answer, aiohttp gives none
         """Who has nothing more to ask may still wait for an answer: whether the connection has to stay for it."""
         self._server.send_answers()
+        if self.transport is not None and self.transport.get_extra_info("sslcontext") is not None:
+            # TLS of Python ends both directions at once (as RFC 5246, section 7.2.1, has it).
+            return False
         if self.unsent and self._waiter is not None and not self._waiter.done():
             self.closes_when_sent = True
             return True

@@ -12,6 +12,7 @@ from daemon.verify import Verifier
 from loader.connections import Limits
 from loader.index import NO_THROTTLE, Throttle
 from loader.keyring import Keyring
+from loader.ports import Ports
 
 
 class Calls:
@@ -45,6 +46,7 @@ class Surroundings(NamedTuple):
     throttle: Throttle = NO_THROTTLE
     rolls: Roll = NO_ROLL
     limits: Limits = Limits()
+    ports: Ports = Ports()
 
     def verifier(self, door: str) -> Verifier:
         """What decides for this door, counts it, and has the roll told."""

@@ -14,7 +14,7 @@ from loader.cli.terminal import at_work, say
 from loader.directory import apply_directory, parse_directory
 from loader.errors import DirectoryError, KeyFileError
 from loader.keyring import Keyring
-from loader.rotate import rotate_key
+from loader.rotate import prepare_key, rotate_key
 from loader.settings import Settings
 from loader.store import SCHEMA_VERSION, migrate, open_store
 
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             text, is_json = _read(args.file)
             asyncio.run(_apply(settings, args.file, text, is_json=is_json))
         case _:
-            asyncio.run(_rotate(settings))
+            asyncio.run(_prepare(settings) if args.prepare else _rotate(settings))
     return DONE
 
 
@@ -94,6 +94,12 @@ def _read(name: str) -> tuple[bytes, bool]:
         return file.read_bytes(), suffix == ".json"
     except OSError as error:
         raise WrongCallError(f"{file}: cannot be read: {error.strerror}") from None
+
+
+async def _prepare(settings: Settings) -> None:
+    async with open_store(settings.database.url) as store:
+        ring = await prepare_key(store, Keyring.load(Path(settings.key.file)))
+    say(f"key file {ring.path}: key {ring.current} is there and in no use yet; `rollcall key rotate` takes it into use")
 
 
 async def _rotate(settings: Settings) -> None:

@@ -374,7 +374,7 @@ async def test_who_reads_and_asks_again_in_time_is_kept(live: Live, monkeypatch:
 
 @pytest.mark.parametrize("at_once", [True, False])
 async def test_at_the_end_what_is_idle_is_closed_and_what_is_under_way_is_answered(live: Live, at_once: bool) -> None:
-    """The idle at once: a question on them would not be heard any more."""
+    """The idle after a moment, in which what is on its way still comes."""
     async with serving(live, at_once=at_once, drain_timeout=60) as door:
         new, idle, half, busy = [await door.client() for _ in range(4)]
         for client in (idle, half, busy):
@@ -405,6 +405,21 @@ async def test_what_came_just_before_the_end_is_answered(live: Live, at_once: bo
         assert await client.is_closed()
 
 
+async def test_what_was_on_its_way_when_the_end_began_is_answered(live: Live) -> None:
+    """On a connection that has just been opened, and on one that was idle; the answer is the last there."""
+    async with serving(live) as door:
+        new, idle = await door.client(), await door.client()
+        await idle.ask(QUESTION)
+        await door.until(lambda: len(door.server.connections) == 2)
+        stopping = door.stopping()
+        await door.until(lambda: door.server._draining)
+        for client in (new, idle):
+            answer = await client.ask(QUESTION)
+            assert (answer.json["result"], answer.headers["connection"]) == ("accepted", "close")
+            assert await client.is_closed()
+        await stopping
+
+
 async def test_what_is_asked_after_the_end_has_begun_is_answered_with_a_close(live: Live) -> None:
     """On a connection that was on its way when the others were closed."""
     async with serving(live) as door:
@@ -420,9 +435,10 @@ async def test_an_answer_that_has_not_left_yet_is_not_lost_at_the_end(served: Se
     await client.ask(QUESTION)
     (connection,) = served.server.connections
     connection.data_received(QUESTION)
-    served.server.pre_shutdown()
+    stopping = served.stopping()
     assert (await client.answer()).status == 200
     assert await client.is_closed()
+    await stopping
 
 
 async def test_an_answer_that_has_not_left_yet_is_not_lost_when_the_client_closes_its_side(served: Served) -> None:
