@@ -42,28 +42,38 @@ from admin.pages import (
 from admin.post import Post
 from admin.roll_mail import RollSender
 from admin.rolls import Rolls
-from admin.serving import Runner
+from admin.serving import Connection
 from admin.sessions import DatabaseStorage
 from admin.signing import Signing
 from admin.visitor import Handler, visitors
 from admin.watching import Watching
-from loader.errors import DatabaseError
+from loader.connections import Guard, GuardedRunner, Limits
+from loader.errors import DatabaseError, SettingsError
 from loader.keyring import Keyring
-from loader.service import listening
+from loader.ports import Ports
+from loader.service import most_connections
 from loader.settings import Settings
 from loader.store import Desk, People, Store, open_store
 from loader.store.invitations import Invitations
 from loader.store.lockouts import Lockouts
 from loader.store.roll_mail import RollMail
 from loader.store.rolls import RollBook
+from loader.systemd import ServiceManager, take_sockets
 
 log = structlog.get_logger(__name__)
 
+_LAST_WORDS: Final = 0.2
+"""Seconds at the end in which a page may still be asked for on a connection that is open."""
 _FORGET_EVERY: Final = 300.0
 _UPLOAD_KEPT: Final = 3600.0
 """Seconds that an upload waits for its confirmation."""
 _INVITATION_KEPT: Final = 180 * 86400.0
 """Seconds that it is kept who was invited."""
+_CONNECTIONS: Final = 5000
+"""Connections that the site has at most: more than its proxy keeps, or as many windows as watch rolls."""
+_OPERATIONS_CONNECTIONS: Final = 100
+_IDLE: Final = 75.0
+"""Seconds without a click after which a connection is closed: a little more than proxies keep theirs."""
 _PAGES: Final = (
     signin,
     account,
@@ -84,25 +94,47 @@ _PAGES: Final = (
 
 
 async def serve(settings: Settings) -> None:
-    """Serve the site until SIGTERM or SIGINT. Raises PortError, KeyFileError, DatabaseError."""
-    stopping = asyncio.Event()
+    """Serve the site until SIGTERM or SIGINT. Raises PortError, KeyFileError, DatabaseError, SettingsError."""
+    manager = ServiceManager()
+    stopping, hung_up = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(manager.watched(lambda: "Stops." if stopping.is_set() else "Serves pages."))
         keyring = Keyring.load(Path(settings.key.file))
         store = await stack.enter_async_context(open_store(settings.database.url))
         app = make_app(settings, store, keyring)
-        admin = settings.admin
-        operations = ops.make_app(app[keys.METRICS], store)
+        admin, metrics = settings.admin, app[keys.METRICS]
+        if admin.tls.certificate and not admin.address.startswith("https:"):
+            raise SettingsError("admin.url: must begin with https, as the site has a certificate (admin.tls)")
+        ports = Ports(metrics.tls, take_sockets())
+        operations = ops.make_app(metrics, store)
         await stack.enter_async_context(
-            listening(_runner(operations), "admin.ops_port", admin.ops_host, admin.ops_port)
+            ports.listening(
+                _runner(operations, _OPERATIONS_CONNECTIONS), "admin.ops_port", admin.ops_host, admin.ops_port
+            )
         )
-        port = await stack.enter_async_context(listening(_runner(app), "admin.port", admin.host, admin.port))
+        port = await stack.enter_async_context(
+            ports.listening(
+                _runner(app, _CONNECTIONS), "admin.port", admin.host, admin.port, tls=admin.tls, last_words=_LAST_WORDS
+            )
+        )
+        ports.tell_unused()
+        loop.add_signal_handler(signal.SIGHUP, hung_up.set)
+        rereading = manager.reload_whenever(hung_up, ports.read_certificates_again)
+        stack.push_async_callback(_ended, asyncio.create_task(rereading))
         log.info("listening", host=admin.host, port=port, url=admin.address, version=version("rollcall"))
+        manager.ready()
         await stopping.wait()
         log.info("draining")
+        manager.stopping()
     log.info("stopped")
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait((task,))
 
 
 def make_app(settings: Settings, store: Store, keyring: Keyring, *, signing: Signing | None = None) -> web.Application:
@@ -143,6 +175,7 @@ def make_app(settings: Settings, store: Store, keyring: Keyring, *, signing: Sig
         app.add_routes(page.routes)
     app.cleanup_ctx.append(_in_background)
     app.on_shutdown.append(_end_streams)
+    app.on_cleanup.append(storage.noted)
     return app
 
 
@@ -221,5 +254,8 @@ def _static(data: bytes, media_type: str) -> Handler:
     return answer
 
 
-def _runner(app: web.Application) -> web.AppRunner:
-    return Runner(app, access_log=None, shutdown_timeout=10.0, auto_decompress=False)
+def _runner(app: web.Application, connections: int) -> web.AppRunner:
+    guard = Guard(Limits(most_connections(connections), idle=_IDLE))
+    return GuardedRunner(
+        app, guard, connection=Connection, access_log=None, shutdown_timeout=10.0, auto_decompress=False
+    )

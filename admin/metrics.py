@@ -8,6 +8,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from loader.tls import TlsMetrics
+
 _PAGE_BUCKETS: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
 
@@ -46,4 +48,5 @@ class Metrics:
             "rollcall_admin_database_up", "1 if the last look at the database succeeded.", registry=registry
         )
         self.streams = Gauge("rollcall_admin_streams", "Live rolls that are watched now.", registry=registry)
+        self.tls = TlsMetrics(registry, "rollcall_admin")
         Info("rollcall_admin_build", "What is running.", registry=registry).info({"version": version})

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -14,6 +17,8 @@ from admin.visitor import Handler, visitor_of
 
 MAX_FORM: Final = 512 * 1024
 """Bytes of a form without a file."""
+BODY_TIMEOUT: Final = 300.0
+"""Seconds in which a form must have come: enough for the largest list over the slowest line."""
 
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
@@ -31,6 +36,16 @@ _CHARSET: Final = "utf-8"
 """That of all pages, and so of all forms."""
 NO_FORM: Final = (ValueError, LookupError, RuntimeError, BadHttpMessage, web.RequestPayloadError)
 """What is raised where a body is read that no browser would send."""
+
+
+@asynccontextmanager
+async def reading() -> AsyncGenerator[None]:
+    """Whoever sends a form byte by byte is let go: raises HTTPRequestTimeout."""
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT):
+            yield
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
 
 
 class Forged(Exception):
@@ -82,7 +97,8 @@ async def form(request: web.Request) -> dict[str, str]:
     try:
         if (request.charset or _CHARSET).lower() != _CHARSET:
             raise Forged
-        posted = await request.post()
+        async with reading():
+            posted = await request.post()
         for name, value in posted.items():
             # The parts of a form may have charsets of their own, in which half a surrogate is a character.
             f"{name}{value if isinstance(value, str) else ''}".encode(_CHARSET)

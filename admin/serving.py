@@ -7,25 +7,16 @@ from typing import Final
 import structlog
 from aiohttp import hdrs, web
 
+from loader.connections import Guarded
+
 log = structlog.get_logger(__name__)
 
 _HEADERS: Final = {hdrs.SERVER: "Rollcall", "X-Content-Type-Options": "nosniff", hdrs.CACHE_CONTROL: "no-store"}
 
 
-class Runner(web.AppRunner):
-    """Runs an application as any other."""
+class Connection(Guarded):
+    """A browser's."""
 
-    async def _make_server(self) -> web.Server:
-        made = await super()._make_server()
-        return _Server(made.request_handler, request_factory=made.request_factory, loop=made._loop, **made._kwargs)  # noqa: SLF001
-
-
-class _Server(web.Server):
-    def __call__(self) -> web.RequestHandler:
-        return _Connection(self, loop=self._loop, **self._kwargs)
-
-
-class _Connection(web.RequestHandler):
     def handle_error(
         self,
         request: web.BaseRequest,

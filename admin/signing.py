@@ -13,8 +13,8 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from loader.keyring import Keyring
-from loader.model import User
-from loader.store import People, Store
+from loader.model import AuditEntry, User
+from loader.store import Desk, People, Store
 from loader.tokens import new_word, word_hash
 
 MIN_PASSWORD: Final = 12
@@ -68,15 +68,27 @@ class Signing:
         """The account's failures are forgiven; those of the address are not, as it may be guessing at others."""
         await self._people.succeeded("account", user.id)
 
-    async def set_password(self, user: User, password: str) -> None:
-        """Give a user a new password, and sign him out everywhere."""
+    async def set_password(
+        self, user: User, password: str, record: AuditEntry | None = None, *, link: str | None = None
+    ) -> bool:
+        """Give a user a new password, and sign him out everywhere; `record` goes into the audit trail with it.
+
+        A `link` is used up by it: False, and nothing is done, if it was used before or is over.
+        """
         hashed = await asyncio.to_thread(self._hasher.hash, password)
-        credential = await self._people.credential(user.id)
-        await self._people.put_credential(
-            msgspec.structs.replace(credential, password_hash=hashed, changed_at=time.time())
-        )
-        await self._people.end_sessions_of(user.id)
-        await self._people.succeeded("account", user.id)
+        async with self._store.together() as store:
+            people = People(store)
+            if link is not None and not await people.take_link(word_hash(link), time.time()):
+                return False
+            credential = await people.credential(user.id)
+            await people.put_credential(
+                msgspec.structs.replace(credential, password_hash=hashed, changed_at=time.time())
+            )
+            await people.end_sessions_of(user.id)
+            await people.succeeded("account", user.id)
+            if record is not None:
+                await Desk(store).record(record)
+        return True
 
     # Second factors
 
@@ -96,16 +108,18 @@ class Signing:
         await self.failed(user.id, address)
         return False
 
-    async def set_second_factor(self, user: User, secret: str | None) -> None:
-        """Have the user need this authenticator from now on; none if None."""
-        credential = await self._people.credential(user.id)
-        sealed = key_id = None
-        if secret is not None:
-            key_id = await self.key_in_use()
+    async def set_second_factor(self, user: User, secret: str, record: AuditEntry) -> None:
+        """Have the user need this authenticator from now on, and sign him out everywhere; `record` goes into the audit trail."""
+        async with self._store.together() as store:
+            people = People(store)
+            key_id = await store.key_in_use() or self._keyring.current
             sealed = self._keyring.holding(key_id).seal_secret(f"totp|{user.id}", secret.encode(), key_id=key_id)
-        await self._people.put_credential(
-            msgspec.structs.replace(credential, totp_secret=sealed, totp_key_id=key_id, totp_step=0)
-        )
+            credential = await people.credential(user.id)
+            await people.put_credential(
+                msgspec.structs.replace(credential, totp_secret=sealed, totp_key_id=key_id, totp_step=0)
+            )
+            await people.end_sessions_of(user.id)
+            await Desk(store).record(record)
 
     async def key_in_use(self) -> str:
         """The ID of the key that new secrets are sealed under."""
@@ -122,9 +136,6 @@ class Signing:
     async def link_user(self, word: str) -> User | None:
         return await self._people.link_user(word_hash(word), time.time())
 
-    async def take_link(self, word: str) -> bool:
-        return await self._people.take_link(word_hash(word), time.time())
-
     async def _matches(self, hashed: str, password: str) -> bool:
         def verify() -> bool:
             try:
@@ -140,8 +151,10 @@ class Signing:
             count, last_at = await self._people.failures(kind, failed_id)
             over = count - _FREE_FAILURES[kind]
             if over >= 0:
-                left = last_at + min(2.0 ** min(over, 20), _LONGEST_WAIT) - now
-                if left > 0:
+                wait = min(2.0 ** min(over, 20), _LONGEST_WAIT)
+                left = last_at + wait - now
+                # More than the whole wait is left where the clock was set back.
+                if 0 < left <= wait:
                     raise Slowed(int(left) + 1)
 
 

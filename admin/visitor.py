@@ -87,7 +87,8 @@ async def visitors(request: web.Request, handler: Handler) -> web.StreamResponse
     user_id = session.get(USER)
     if user_id is not None:
         limit = request.app[keys.SETTINGS].admin.session_timeout
-        if time.time() - session.get(SIGNED_IN_AT, 0.0) < limit:
+        # As old as it is ahead, where the clock was set back since.
+        if abs(time.time() - session.get(SIGNED_IN_AT, 0.0)) < limit:
             user = await request.app[keys.PEOPLE].user(user_id)
         if user is None:
             session.invalidate()

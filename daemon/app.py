@@ -6,8 +6,8 @@ import asyncio
 import signal
 import socket
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -23,7 +23,6 @@ from daemon.doors.opening import enabled, opened
 from daemon.doors.surroundings import Surroundings
 from daemon.health import Health
 from daemon.journal import MOST_WAITING, Journal
-from daemon.journal_files import JournalReader
 from daemon.journalled_roll import JournalledRoll
 from daemon.live import Live
 from daemon.metrics import Metrics
@@ -34,22 +33,30 @@ from daemon.reload import Follower
 from daemon.rereading import needing_restart
 from daemon.rollkeeping import RollKeeping
 from daemon.throttling import Throttling
-from loader.errors import DatabaseUnavailable, KeyFileError, SettingsError
+from loader.connections import Limits
+from loader.errors import DatabaseError, DatabaseUnavailable, KeyFileError, SettingsError
+from loader.journal_files import JournalReader
 from loader.keyring import FollowedKeys, Keyring
 from loader.logs import configure_logs
-from loader.service import listening
+from loader.ports import Ports
+from loader.service import most_connections
 from loader.settings import Settings
 from loader.store import open_store, sqlite_file
 from loader.store.rolls import RollBook
+from loader.systemd import ServiceManager, take_sockets
 
 log = structlog.get_logger(__name__)
 
+_PORT: Final = "daemon.port"
 _BACKLOG: Final = 1024
 """Connections that may wait to be accepted: a thousand callers may join in the same second."""
 _TRY_AGAIN: Final = 1.0
 """Seconds between two tries to read the database at the start."""
+_HELD: Final = 5.0
+"""Seconds that switches are left to wait at a socket that systemd holds: their own patience is not much longer."""
 _OPERATIONS_TIMEOUT: Final = 1.0
 """Seconds that the operations port has to finish what it was asked."""
+_OPERATIONS_CONNECTIONS: Final = 100
 
 
 class Daemon:
@@ -65,9 +72,14 @@ class Daemon:
         self._health = Health(settings.daemon.stale_after)
         self._metrics = Metrics(self._version)
         self._metrics.database_up.set_function(lambda: float(self._health.database_up(time.monotonic())))
+        self._manager = ServiceManager()
+        self._ports = Ports(self._metrics.tls, take_sockets())
+        self._loaded = asyncio.Event()
+        self._port: asyncio.Future[int]
         self._follower: Follower | None = None
         self._book: RollBook | None = None
         self._throttle: CountingThrottle | None = None
+        self._keeping: RollKeeping | None = None
 
     async def run(self) -> None:
         """Answer switches until SIGTERM or SIGINT, then finish what is under way.
@@ -75,16 +87,18 @@ class Daemon:
         Raises PortError, KeyFileError, DatabaseError: what cannot mend itself while the daemon waits.
         """
         loop = asyncio.get_running_loop()
-        stopping = asyncio.Event()
+        stopping, hung_up = asyncio.Event(), asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
-        loop.add_signal_handler(signal.SIGHUP, self._read_again)
+        loop.add_signal_handler(signal.SIGHUP, hung_up.set)
         settings, refusals = self._settings.daemon, self._metrics.refusals
         journal = self._open_journal()
         roll = JournalledRoll(journal, self._is_known_call)
         roll.remember(JournalReader(journal.folder, self._journal_keys).left_behind(MOST_WAITING))
-        keeping = RollKeeping(journal, lambda: self._settings, self._metrics.webhooks)
+        self._keeping = keeping = RollKeeping(journal, lambda: self._settings, self._metrics.webhooks)
         self._metrics.roll_backlog.set_function(keeping.backlog)
+        self._health.rolls_problem = lambda: journal.problem or keeping.problem
+        self._metrics.rolls_kept.set_function(lambda: float(self._health.rolls_problem() is None))
         self._metrics.roll_events_waiting.set_function(lambda: float(journal.waiting))
         throttling = Throttling(self._settings.throttle, lambda: self._journal_keys(), self._metrics, roll.locked)  # noqa: PLW0108
         self._throttle = throttling.throttle
@@ -95,6 +109,8 @@ class Daemon:
             lambda: self._settings.daemon.drain_timeout,
             self._throttle,
             rolls=roll,
+            limits=Limits(most_connections(settings.max_connections), settings.idle_timeout, settings.head_timeout),
+            ports=self._ports,
         )
         http = HttpDoor(
             self._live,
@@ -111,34 +127,62 @@ class Daemon:
             when_kept=roll.when_kept,
             at_once=settings.at_once,
             drain_timeout=surroundings.drain_timeout,
+            limits=surroundings.limits,
         )
         operations = HttpServer(
             Operations(self._health, self._metrics.registry).gets,
             refusals(OPERATIONS),
             drain_timeout=lambda: _OPERATIONS_TIMEOUT,
+            limits=Limits(most_connections(_OPERATIONS_CONNECTIONS)),
         )
+        stopped = asyncio.create_task(stopping.wait())
         async with (
             throttling.lasting(),
+            self._manager.watched(self._status),
+            _running(self._manager.reload_whenever(hung_up, self._read_all_again)),
             keeping.keeping(),
             _closed_at_the_end(journal, roll),
-            listening(
+            self._ports.listening(
                 web.ServerRunner(operations), "daemon.ops_port", settings.ops_host, settings.ops_port
             ) as ops_port,
-            listening(web.ServerRunner(door), "daemon.port", settings.host, settings.port, backlog=_BACKLOG) as port,
+            self._following(stopped) as following,
+            self._ports.listening(
+                web.ServerRunner(door),
+                _PORT,
+                settings.host,
+                settings.port,
+                tls=settings.tls,
+                backlog=_BACKLOG,
+            ) as port,
             opened(enabled(self._settings.doors, surroundings)),
         ):
+            self._ports.tell_unused()
             log.info("listening", host=settings.host, port=port, ops_port=ops_port, version=self._version)
-            following = asyncio.create_task(self._follow(f"{socket.gethostname()}:{port}"))
-            stopped = asyncio.create_task(stopping.wait())
+            self._port.set_result(port)
             await asyncio.wait((following, stopped), return_when=asyncio.FIRST_COMPLETED)
             if following.done():
                 following.result()
             log.info("draining")
             self._health.draining = True
-        following.cancel()
-        # Whatever it ends with: all has been answered.
-        await asyncio.gather(following, return_exceptions=True)
+            self._manager.stopping()
         log.info("stopped")
+
+    @asynccontextmanager
+    async def _following(self, stopped: asyncio.Task[object]) -> AsyncGenerator[asyncio.Task[None]]:
+        """The database is followed as long as the context lasts, until all have been answered."""
+        self._port = asyncio.get_running_loop().create_future()
+        following = asyncio.create_task(self._follow())
+        loaded = asyncio.create_task(self._loaded.wait())
+        try:
+            if self._ports.holds(_PORT):
+                # Who connects meanwhile waits with systemd, which is better than to be answered 503.
+                await asyncio.wait((following, loaded, stopped), timeout=_HELD, return_when=asyncio.FIRST_COMPLETED)
+            yield following
+        finally:
+            for task in (following, loaded, stopped):
+                task.cancel()
+            # Whatever it ends with: all has been answered.
+            await asyncio.gather(following, loaded, stopped, return_exceptions=True)
 
     def _open_journal(self) -> Journal:
         settings = self._started_with.roll
@@ -155,7 +199,7 @@ class Daemon:
             raise DatabaseUnavailable("the database is not open")
         return await self._book.knows(source, call_id)
 
-    async def _follow(self, daemon_id: str) -> None:
+    async def _follow(self) -> None:
         url = self._started_with.database.url
         told = ""
         while True:
@@ -172,9 +216,12 @@ class Daemon:
                         database_file=sqlite_file(url),
                         unlock=self._unlock,
                     )
-                    presence = Presence(store, daemon_id, self._version, follower)
                     self._book = RollBook(store)
                     await follower.load()
+                    self._loaded.set()
+                    daemon_id = f"{socket.gethostname()}:{await self._port}"
+                    presence = Presence(store, daemon_id, self._version, follower)
+                    self._manager.ready()
                     async with presence.told():
                         await follower.follow()
             except DatabaseUnavailable as error:
@@ -182,6 +229,8 @@ class Daemon:
                 if told != str(error):
                     told = str(error)
                     log.error("database_unavailable", problem=told)
+                if not self._health.loaded:
+                    await self._load_as_it_lies(url)
             finally:
                 self._book = None
             await asyncio.sleep(_TRY_AGAIN)
@@ -189,6 +238,34 @@ class Daemon:
     def _unlock(self, key: str, as_of: float) -> None:
         if self._throttle is not None:
             self._throttle.unlock(key, as_of)
+
+    async def _load_as_it_lies(self, url: str) -> None:
+        """Answer from what is in the file: on a full or a read-only disk SQLite can open no database that nobody has open.
+
+        Raises KeyFileError.
+        """
+        file = sqlite_file(url)
+        if file is None or (lying := _lying(file)) is None:
+            return
+        with suppress(DatabaseError):
+            async with open_store(url, as_it_lies=True) as store:
+                interval = self._settings.daemon.poll_interval
+                follower = Follower(store, self._keyring, self._live, self._health, self._metrics, interval=interval)
+                await follower.load(if_still=lambda: _lying(file) == lying)
+                self._follower = follower
+
+    def _status(self) -> str:
+        """How the daemon is, in words."""
+        health = self._health
+        if health.draining:
+            return "Finishes what it has begun."
+        if not health.loaded:
+            return f"Answers 503: {health.problem or 'reads the database.'}"
+        return f"Answers from memory: {health.problem}" if health.problem else "Answers switches."
+
+    async def _read_all_again(self) -> None:
+        self._read_again()
+        await self._ports.read_certificates_again()
 
     def _read_again(self) -> None:
         """Read settings and key file again; what is wrong leaves all as it was."""
@@ -201,6 +278,8 @@ class Daemon:
             return
         configure_logs(new.logs.format, new.logs.level)
         log.info("settings_read", need_restart=needing_restart(self._started_with, new))
+        if new.key.file != self._settings.key.file and self._keeping is not None:
+            self._keeping.start_anew()
         self._settings = new
         self._keyring = keyring
         self._journal_keys = FollowedKeys(keyring)
@@ -212,6 +291,18 @@ class Daemon:
             self._follower.take(keyring)
 
 
+def _lying(file: Path) -> tuple[int, int, int] | None:
+    """What tells whether a database's file is still as it was; None if not all of the database is in it."""
+    try:
+        log_of_writes = file.with_name(file.name + "-wal")
+        if log_of_writes.exists() and log_of_writes.stat().st_size:
+            return None
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
 @asynccontextmanager
 async def _closed_at_the_end(journal: Journal, roll: JournalledRoll) -> AsyncGenerator[None]:
     """After all have been answered, and before the keeper takes what is left."""
@@ -220,3 +311,14 @@ async def _closed_at_the_end(journal: Journal, roll: JournalledRoll) -> AsyncGen
     finally:
         roll.flush()
         await journal.close()
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[None, None, None]) -> AsyncGenerator[None]:
+    """Work that goes on for ever goes on as long as the context lasts."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -21,6 +22,7 @@ class Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
     seconds_since_look: float | None = None
     draining: bool = False
     problem: str | None = None
+    rolls_problem: str | None = None
 
 
 class Health:
@@ -35,6 +37,8 @@ class Health:
         self.lists_not_applied = 0
         self.problem: str | None = None
         """Why the database cannot be used; None while it can."""
+        self.rolls_problem: Callable[[], str | None] = lambda: None
+        """Tells why events do not reach the database, if they do not."""
         self._looked_at: float | None = None
         self._answered_at: float | None = None
 
@@ -64,4 +68,5 @@ class Health:
             seconds_since_look=None if age is None else round(age, 3),
             draining=self.draining,
             problem=self.problem,
+            rolls_problem=self.rolls_problem(),
         )

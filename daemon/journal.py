@@ -15,8 +15,8 @@ from typing import Final, TypeAlias
 
 import structlog
 
-from daemon.journal_files import bytes_used, identity, keep_identity, record, segment_file, segments
 from loader.errors import RollcallError
+from loader.journal_files import bytes_used, identity, keep_identity, record, segment_file, segments
 from loader.keyring import Keyring
 from loader.roll import Event
 from loader.store.rolls import Progress
@@ -83,7 +83,8 @@ class Journal:
         self._waiting: list[Callable[[], None]] = []
         self._leaving: list[Callable[[], None]] = []
         self._is_writing = False
-        self._problem: str | None = None
+        self.problem: str | None = None
+        """Why events are in memory only; None while they are written."""
         self._loop = asyncio.get_running_loop()
         self._retry: asyncio.TimerHandle | None = None
         self._patience: asyncio.TimerHandle | None = None
@@ -105,7 +106,7 @@ class Journal:
 
     def when_kept(self, then: Callable[[], None]) -> None:
         """Call back once all that was appended so far is kept, or cannot be: no caller waits for a full disk."""
-        if self._problem is not None or not (self._is_writing or self._group):
+        if self.problem is not None or not (self._is_writing or self._group):
             then()
             self._try_later()
             return
@@ -163,14 +164,14 @@ class Journal:
             self._patience.cancel()
             self._patience = None
         if isinstance(result, Progress):
-            if self._problem is not None:
+            if self.problem is not None:
                 log.info("journal_written_again", events=len(group))
-                self._problem = None
+                self.problem = None
             self.news()
         else:
             self._not_written(group, result)
         self._let_go(self._leaving)
-        if self._problem is not None or not self._group:
+        if self.problem is not None or not self._group:
             self._let_go(self._waiting)
         elif self._waiting and not self._is_writing:
             self._write()
@@ -191,9 +192,9 @@ class Journal:
         self._let_go(self._waiting)
 
     def _tell(self, problem: str) -> None:
-        if problem != self._problem:
+        if problem != self.problem:
             log.error("journal_not_written", problem=problem)
-            self._problem = problem
+            self.problem = problem
 
     def _let_go(self, waiting: list[Callable[[], None]]) -> None:
         leaving = waiting[:]
@@ -203,7 +204,7 @@ class Journal:
 
     def _try_later(self) -> None:
         if self._retry is None and self._group and not self._is_writing:
-            self._retry = self._loop.call_later(_AGAIN if self._problem else _SOON, self._try_again)
+            self._retry = self._loop.call_later(_AGAIN if self.problem else _SOON, self._try_again)
 
     def _try_again(self) -> None:
         self._retry = None

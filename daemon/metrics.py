@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 from daemon.counters import Counters, Kind
 from daemon.verify import ACCEPTED, Tally
 from loader.index import Reason
+from loader.tls import TlsMetrics
 
 log = structlog.get_logger(__name__)
 
@@ -90,6 +91,9 @@ class Metrics:
         self.roll_events_waiting = Gauge(
             "rollcall_roll_events_waiting", "Events that could not be written yet, in memory.", registry=registry
         )
+        self.rolls_kept = Gauge(
+            "rollcall_rolls_kept", "1 if events reach the database, as far as is known.", registry=registry
+        )
         self.index_entries = Gauge("rollcall_index_entries", "Entries of all lists in force.", registry=registry)
         self.index_lists = Gauge("rollcall_index_lists", "Lists in force.", registry=registry)
         self.index_conferences = Gauge("rollcall_index_conferences", "Conferences in force.", registry=registry)
@@ -123,6 +127,7 @@ class Metrics:
         self.database_up = Gauge(
             "rollcall_database_up", "1 if the last look at the database succeeded.", registry=registry
         )
+        self.tls = TlsMetrics(registry, "rollcall")
         Info("rollcall_build", "What is running.", registry=registry).info({"version": version})
 
     def tally(self, door: str) -> Tally:

@@ -17,7 +17,7 @@ from daemon.loading import Loaded, load_all
 from daemon.metrics import Metrics
 from daemon.pace import Pace, give_back, give_back_index
 from loader.compiled import Block
-from loader.errors import BlockError, DatabaseError, KeyFileError
+from loader.errors import BlockError, DatabaseError, DatabaseUnavailable, KeyFileError
 from loader.feed import Feed, FeedRestarted
 from loader.index import EMPTY, Index
 from loader.keyring import Keyring
@@ -96,9 +96,14 @@ class Follower:
         """What is still to be unlocked, and up to when."""
         self._back_off = 0.0
 
-    async def load(self) -> None:
-        """The first load. Raises DatabaseError, and KeyFileError if the key file is not this database's."""
+    async def load(self, if_still: Callable[[], bool] = lambda: True) -> None:
+        """The first load. Raises DatabaseError, and KeyFileError if the key file is not this database's.
+
+        `if_still` is asked whether what was read may be put in force.
+        """
         loaded = await load_all(self._store, self._keyring, self._answered)
+        if not if_still():
+            raise DatabaseUnavailable(f"{self._store.name} was written to while it was read")
         for _, problem in loaded.unopened.values():
             if isinstance(problem, KeyFileError):
                 raise problem

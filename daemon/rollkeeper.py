@@ -25,9 +25,9 @@ import structlog
 import uvloop
 
 from daemon.erasing import erase_for_ever
-from daemon.journal_files import JournalReader
 from daemon.webhook_delivery import WebhookDelivery
 from loader.errors import DatabaseError, KeyFileError, StaleRevision
+from loader.journal_files import JournalReader
 from loader.keyring import FollowedKeys, Keyring
 from loader.logs import configure_logs
 from loader.settings import Settings

@@ -13,8 +13,8 @@ import msgspec
 import structlog
 
 from daemon.journal import Journal
-from daemon.journal_files import bytes_used
 from daemon.rollkeeper import Told
+from loader.journal_files import bytes_used
 from loader.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -41,6 +41,8 @@ class RollKeeping:
         self._webhooks = webhooks
         self._news: asyncio.StreamWriter | None = None
         self._telling: asyncio.TimerHandle | None = None
+        self._is_ended = False
+        """Whether the keeper ends because it was told to."""
         self.problem: str | None = None
         """Why rolls are not in the database now; None if nothing is in the way."""
 
@@ -61,6 +63,12 @@ class RollKeeping:
             running.cancel()
             await asyncio.wait((running,))
 
+    def start_anew(self) -> None:
+        """End the keeper that runs, in order: the next one is given the settings as they are now."""
+        if self._news is not None:
+            self._is_ended = True
+            self._news.close()
+
     def _tell(self) -> None:
         # Not for each caller: the keeper takes many at a time.
         if self._telling is None:
@@ -69,17 +77,24 @@ class RollKeeping:
     def _send(self) -> None:
         self._telling = None
         news = self._news
-        if news is not None and not news.transport.get_write_buffer_size():
+        # One that has just ended hears nothing.
+        if news is not None and not news.is_closing() and not news.transport.get_write_buffer_size():
             news.write(b"\n")
 
     async def _run(self) -> None:
         while True:
             try:
-                problem = f"the keeper has ended with {await self._keep()}"
+                ended = await self._keep()
+                if self._is_ended:
+                    self._is_ended = False
+                    continue
+                problem = f"the keeper has ended with {ended}"
             except OSError as error:
                 problem = f"the keeper cannot be started: {error.strerror or error}"
             except ValueError:
                 problem = "the keeper is not understood"
+            except Exception as error:  # noqa: BLE001 - whatever it is, nobody else starts the next one
+                problem = f"the keeper cannot be used: {type(error).__name__}"
             if problem != self.problem:
                 self.problem = problem
                 log.error("rolls_not_kept", problem=problem)
@@ -88,13 +103,15 @@ class RollKeeping:
     async def _keep(self) -> int | None:
         """Start a keeper and hear it to its end; what it ended with. Raises OSError, ValueError."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "daemon.rollkeeper", str(self._journal.folder), stdin=PIPE, stdout=PIPE
+            sys.executable, "-P", "-m", "daemon.rollkeeper", str(self._journal.folder), stdin=PIPE, stdout=PIPE
         )
         news, told = process.stdin, process.stdout
         if news is None or told is None:  # pragma: no cover - as both are pipes
             raise RuntimeError("the keeper has no pipes")
         try:
-            news.write(msgspec.json.encode(self._settings()) + b"\n")
+            # Killed at once, it is gone before it is spoken to.
+            if not news.is_closing():
+                news.write(msgspec.json.encode(self._settings()) + b"\n")
             self._news = news
             async for line in told:
                 self._hear(msgspec.json.decode(line, type=Told))

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from loader.sections import Port, Section, Text
+from loader.sections import Port, Section, Text, Tls
 
 Limit = Annotated[float, Meta(gt=0, le=3600)]
 """Seconds."""
@@ -67,6 +67,7 @@ class Httapi(Section, frozen=True):
     """Seconds after a prompt in which a caller must have keyed everything."""
     digit_timeout: Limit = 3.0
     """Seconds without a digit that stand for a `#`."""
+    tls: Tls = Tls()
     prompts: HttapiPrompts = HttapiPrompts()
 
 
@@ -98,6 +99,7 @@ class Twiml(Section, frozen=True):
     digit_timeout: Annotated[int, Meta(ge=1, le=120)] = 5
     """Whole seconds in which a caller must key the first digit after a prompt, and each next one."""
     language: Language = "en"
+    tls: Tls = Tls()
     prompts: SpokenPrompts = SpokenPrompts()
 
 
@@ -116,6 +118,7 @@ class Jambonz(Section, frozen=True):
     digit_timeout: Limit = 5.0
     """Seconds in which a caller must key the next digit."""
     language: Language = "en"
+    tls: Tls = Tls()
     prompts: SpokenPrompts = SpokenPrompts()
 
 
@@ -134,6 +137,7 @@ class VoiceXml(Section, frozen=True):
     fetch_timeout: Limit = 5.0
     """Seconds in which a platform must have an answer."""
     language: Language = "en"
+    tls: Tls = Tls()
     prompts: SpokenPrompts = SpokenPrompts()
 
 

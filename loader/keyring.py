@@ -21,7 +21,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from loader.errors import BlockError, KeyFileError
-from loader.files import write_atomically
+from loader.files import is_open_to_others, write_atomically
 from loader.model import ListRevision, Owner
 
 PART_SIZE: Final = 256 * 1024
@@ -52,7 +52,7 @@ class Keyring:
             raise KeyFileError(path, f"cannot be read: {error.strerror}") from None
         except UnicodeDecodeError:
             raise KeyFileError(path, "is not a key file") from None
-        if mode & 0o077:
+        if is_open_to_others(path, mode):
             raise KeyFileError(path, "can be read by others; make it yours alone with `chmod 600`")
         return cls(path, dict(_parse(path, lines)))
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
 from loader.compiled import EMPTY, Block, compile_list
 from loader.errors import BlockError, NotFound, StaleRevision
 from loader.keyring import Keyring, part_count
-from loader.model import Entry, ListRevision, Owner, Pin, Position, Revision
+from loader.model import AuditEntry, Entry, ListRevision, Owner, Pin, Position, Revision
 from loader.reader import read_block, read_list
 from loader.store import Store, Writing
 
@@ -74,12 +74,13 @@ async def publish(
     by: str,
     source: str,
     expected_revision: Revision | None = None,
+    record: AuditEntry | None = None,
 ) -> Published:
     """Put a list in force in place of its owner's last one. What changes nothing makes no new revision.
 
     `by` and `source` are told in the list's history; see :class:`loader.model.ListRevision`. `expected_revision` is
     the one that the change was made from (0 where there was no list). A list that was damaged is replaced as if it had
-    been empty.
+    been empty. `record` goes into the audit trail in the same transaction.
 
     Raises NotFound (no such owner), StaleRevision, InvalidValue (a PIN stands twice), KeyFileError,
     DatabaseUnavailable; the list is then as it was.
@@ -102,6 +103,9 @@ async def publish(
                     continue  # put under another key while it was read
         difference = diff(old.entries() if old else (), entries)
         if old and not difference:
+            if record is not None:
+                async with store.writing() as writing:
+                    await writing.record(record)
             committed_at = before.created_at if before else 0.0
             return _published(revision, position, difference, committed_at)
         async with store.writing() as writing:
@@ -109,17 +113,27 @@ async def publish(
                 continue  # somebody was faster: what would change now?
             next_revision = Revision(revision + 1)
             await _put(writing, keyring, owner, next_revision, entries, data, by=by, source=source)
+            if record is not None:
+                await writing.record(record)
         (change,) = writing.changes
         return _published(next_revision, change.position, difference, change.committed_at)
 
 
 async def publish_to_all(
-    store: Store, keyring: Keyring, owners: Mapping[Owner, Revision], entries: Sequence[Entry], *, by: str, source: str
+    store: Store,
+    keyring: Keyring,
+    owners: Mapping[Owner, Revision],
+    entries: Sequence[Entry],
+    *,
+    by: str,
+    source: str,
+    record: Callable[[Owner, Difference], AuditEntry] | None = None,
 ) -> dict[Owner, Difference]:
     """Put the same list in force for several owners: for all of them, or for none.
 
     `owners` gives for each the revision that the change was made from (0 where there was no list). What is different
-    for each comes back. Raises as :func:`publish` does.
+    for each comes back. What `record` makes of it goes into the audit trail in the same transaction. Raises as
+    :func:`publish` does.
     """
     data = compile_list(entries)
     differences: dict[Owner, Difference] = {}
@@ -137,6 +151,8 @@ async def publish_to_all(
                 raise StaleRevision(f"the list of {owner} is at revision {current}, no longer at {revision}")
             if differences[owner] or not revision:
                 await _put(writing, keyring, owner, Revision(revision + 1), entries, data, by=by, source=source)
+        if record is not None:
+            await writing.record(*(record(owner, difference) for owner, difference in differences.items()))
     return differences
 
 
@@ -167,15 +183,17 @@ async def _put(
     await writing.put_list(listed, keyring.holding(key_id).seal(owner, revision, data, key_id=key_id))
 
 
-async def put_back(store: Store, keyring: Keyring, owner: Owner, revision: Revision, *, by: str) -> Published:
-    """Put a kept revision in force again, as a new one.
+async def put_back(
+    store: Store, keyring: Keyring, owner: Owner, revision: Revision, *, by: str, record: AuditEntry | None = None
+) -> Published:
+    """Put a kept revision in force again, as a new one. `record` goes into the audit trail in the same transaction.
 
     Raises NotFound if that revision is not kept, BlockError if it was tampered with, and as :func:`publish` does.
     """
     block = await read_list(store, keyring, owner, revision)
     if block is None:
         raise NotFound(f"revision {revision} of the list of {owner} is not kept")
-    return await publish(store, keyring, owner, list(block.entries()), by=by, source="restore")
+    return await publish(store, keyring, owner, list(block.entries()), by=by, source="restore", record=record)
 
 
 async def _key_in_use(writing: Writing, keyring: Keyring) -> str:

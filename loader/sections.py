@@ -29,6 +29,17 @@ class Key(Section, frozen=True):
     """The file with the keys that lists are encrypted under; never in the database, never in its backup."""
 
 
+class Tls(Section, frozen=True):
+    """Encryption of a port: without a certificate there is none."""
+
+    certificate: str = ""
+    """The file with the certificate, and behind it those that lead to its authority (PEM)."""
+    key: str = ""
+    """The file with the certificate's private key (PEM), without a password."""
+    client_ca: str = ""
+    """The file with the authorities (PEM) one of which must have signed a client's certificate; empty: none is asked for."""
+
+
 class Daemon(Section, frozen=True):
     host: Text = "127.0.0.1"
     port: Port = 8470
@@ -40,8 +51,15 @@ class Daemon(Section, frozen=True):
     """Seconds without a successful look at the feed after which `/readyz` says so."""
     drain_timeout: Seconds = 10.0
     """Seconds that requests under way have to finish after SIGTERM."""
+    max_connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
+    """Connections that each port over HTTP has at most. For one more, those go that were idle for longest."""
+    idle_timeout: Annotated[float, Meta(ge=1, le=86400)] = 900.0
+    """Seconds without a question after which a connection is closed: more than switches keep one for."""
+    head_timeout: Annotated[float, Meta(ge=1, le=3600)] = 10.0
+    """Seconds in which the head of a question must have come once it has begun."""
     at_once: bool = True
     """Whether plain questions are answered where they are parsed; off, each waits for its connection's task."""
+    tls: Tls = Tls()
 
 
 class Admin(Section, frozen=True):
@@ -50,7 +68,10 @@ class Admin(Section, frozen=True):
     ops_host: Text = "127.0.0.1"
     ops_port: Port = 9471
     url: str = ""
-    """Where browsers find the site; `http://<host>:<port>` if empty. With `https` cookies are sent over nothing else."""
+    """Where browsers find the site; `http://<host>:<port>` if empty, or `https` if the site has a certificate itself.
+
+    With `https` cookies are sent over nothing else.
+    """
     behind_proxy: bool = False
     """Whether a proxy of your own stands in front, whose last `X-Forwarded-For` address is believed."""
     time_zone: Text = "UTC"
@@ -63,11 +84,13 @@ class Admin(Section, frozen=True):
     """Whether super-administrators and operators must have a second factor."""
     privacy_policy: Text = "1"
     """The version of the privacy policy that is agreed to with each upload."""
+    tls: Tls = Tls()
 
     @property
     def address(self) -> str:
         """Where browsers find the site, without a slash at the end."""
-        return self.url.rstrip("/") or f"http://{self.host}:{self.port}"
+        scheme = "https" if self.tls.certificate else "http"
+        return self.url.rstrip("/") or f"{scheme}://{self.host}:{self.port}"
 
 
 class Mail(Section, frozen=True):

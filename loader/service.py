@@ -1,4 +1,4 @@
-"""What the services have in common: how they are called, how they end, and how they listen.
+"""What the services have in common: how they are called, and how they end.
 
 Exit status: 0 stopped in order; 1 cannot run (a port in use, no database, the wrong key); 2 a wrong call or wrong settings.
 """
@@ -9,15 +9,13 @@ import argparse
 import errno
 import resource
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import structlog
 import uvloop
-from aiohttp import web
 
 from loader.errors import RollcallError, SettingsError
 from loader.logs import configure_logs
@@ -27,6 +25,9 @@ log = structlog.get_logger(__name__)
 
 _MOST_CONNECTIONS: Final = 1 << 20
 """Files, and so connections, that a service may have open, as far as the system lets it."""
+
+_OTHER_FILES: Final = 200
+"""Files that a service has open beside its connections, with room to spare."""
 
 Serve: TypeAlias = Callable[[Settings, Callable[[], Settings]], Coroutine[Any, Any, None]]
 """Serves until it is stopped: gets the settings, and what reads them again."""
@@ -77,20 +78,7 @@ def allow_many_connections() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-@asynccontextmanager
-async def listening(
-    runner: web.BaseRunner, setting: str, host: str, port: int, *, backlog: int = 128
-) -> AsyncGenerator[int]:
-    """Listen, and finish what is under way at the end; the port, which the system has chosen if it was 0.
-
-    `setting` is how the port is called in the settings. Raises PortError.
-    """
-    await runner.setup()
-    try:
-        try:
-            await web.TCPSite(runner, host, port, backlog=backlog).start()
-        except OSError as error:
-            raise PortError(setting, host, port, error) from None
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
+def most_connections(wanted: int) -> int:
+    """How many connections there may be, up to so many: some files are left for all else that is opened."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wanted if soft == resource.RLIM_INFINITY else min(wanted, max(soft - _OTHER_FILES, soft // 2))

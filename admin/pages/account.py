@@ -12,6 +12,7 @@ from admin.rendering import render
 from admin.security import form
 from admin.signing import MIN_PASSWORD, Slowed, matching_step, new_secret, otpauth, password_problem
 from admin.visitor import SIGNED_IN_AT, USER, visitor_of
+from loader.store import Desk, People
 
 routes = web.RouteTableDef()
 
@@ -51,8 +52,7 @@ async def change_password(request: web.Request) -> web.Response:
             problem = "slowed"
     if problem is not None:
         return await _page(request, 422, problem)
-    await signing.set_password(user, password)
-    await request.app[keys.DESK].record(visitor.did("password_set", user.id))
+    await signing.set_password(user, password, visitor.did("password_set", user.id))
     visitor.session.invalidate()
     raise web.HTTPSeeOther("/signin")
 
@@ -61,8 +61,9 @@ async def change_password(request: web.Request) -> web.Response:
 async def sign_out_everywhere(request: web.Request) -> web.Response:
     visitor = visitor_of(request)
     await form(request)
-    await request.app[keys.PEOPLE].end_sessions_of(visitor.user.id)
-    await request.app[keys.DESK].record(visitor.did("signed_out_everywhere", visitor.user.id))
+    async with request.app[keys.STORE].together() as store:
+        await People(store).end_sessions_of(visitor.user.id)
+        await Desk(store).record(visitor.did("signed_out_everywhere", visitor.user.id))
     visitor.session.invalidate()
     raise web.HTTPSeeOther("/signin")
 
@@ -101,9 +102,7 @@ async def set_second_factor(request: web.Request) -> web.Response:
         raise web.HTTPSeeOther("/account/second-factor")
     if matching_step(secret, fields.get("code", "")) is None:
         return await _second_factor_page(request, 422, wrong=True)
-    await signing.set_second_factor(user, secret)
-    await request.app[keys.DESK].record(visitor.did("second_factor_set", user.id))
-    await request.app[keys.PEOPLE].end_sessions_of(user.id)
+    await signing.set_second_factor(user, secret, visitor.did("second_factor_set", user.id))
     for name in ("enrolling", "must_enroll"):
         visitor.session.pop(name, None)
     visitor.session[USER], visitor.session[SIGNED_IN_AT] = user.id, time.time()

@@ -13,6 +13,7 @@ from admin.rendering import render
 from admin.security import form, form_lists
 from admin.visitor import Visitor, visitor_of
 from loader.errors import InvalidValue, NotFound
+from loader.store import Desk, Store
 from loader.store.choices import (
     MOST_DAYS,
     MOST_DIAL_IN,
@@ -99,8 +100,9 @@ async def set_dial_in(request: web.Request) -> web.Response:
             problems[f"number-{at}"] = "number"
     if problems:
         return await _page(request, visitor, company, 422, numbers=typed, problems=problems)
-    await Choices(request.app[keys.STORE]).set_dial_in(company["id"], tuple(numbers))
-    await request.app[keys.DESK].record(visitor.did("dial_in_changed", company["id"], f"numbers {len(numbers)}"))
+    async with request.app[keys.STORE].together() as store:
+        await Choices(store).set_dial_in(company["id"], tuple(numbers))
+        await Desk(store).record(visitor.did("dial_in_changed", company["id"], f"numbers {len(numbers)}"))
     raise _saved(visitor, company)
 
 
@@ -125,9 +127,10 @@ async def set_keeping(request: web.Request) -> web.Response:
             return render(
                 request, visitor, "keep_days.html", company=company, days=days, shorter=shorter, before=cut, gone=gone
             )
-    await choices.set_keep_days(company["id"], days)
     change = f"{before.keep_days or 'default'} to {days or 'default'}"
-    await request.app[keys.DESK].record(visitor.did("keep_days_changed", company["id"], change))
+    async with request.app[keys.STORE].together() as store:
+        await Choices(store).set_keep_days(company["id"], days)
+        await Desk(store).record(visitor.did("keep_days_changed", company["id"], change))
     raise _saved(visitor, company)
 
 
@@ -144,11 +147,12 @@ async def set_webhook(request: web.Request) -> web.Response:
             url = parse_target(url, private=request.app[keys.SETTINGS].roll.webhook_private)
         except TargetError as error:
             return await _page(request, visitor, company, 422, url=url, problems={"url": error.code})
-    secret = await _make_secret(request, company) if url and not before.has_secret else ""
-    await choices.set_webhook(company["id"], url)
     action = "webhook_changed" if url else "webhook_removed"
-    # Not all of it: what follows the host may be a secret of its own.
-    await request.app[keys.DESK].record(visitor.did(action, company["id"], host_of(url)))
+    async with request.app[keys.STORE].together() as store:
+        secret = await _make_secret(request, store, company) if url and not before.has_secret else ""
+        await Choices(store).set_webhook(company["id"], url)
+        # Not all of it: what follows the host may be a secret of its own.
+        await Desk(store).record(visitor.did(action, company["id"], host_of(url)))
     if secret:
         return await _page(request, visitor, company, 201, secret=secret)
     raise _saved(visitor, company)
@@ -160,8 +164,9 @@ async def renew_secret(request: web.Request) -> web.Response:
     company = await _company(request, visitor)
     await form(request)
     await _require_webhook(request, company)
-    secret = await _make_secret(request, company)
-    await request.app[keys.DESK].record(visitor.did("webhook_secret_renewed", company["id"]))
+    async with request.app[keys.STORE].together() as store:
+        secret = await _make_secret(request, store, company)
+        await Desk(store).record(visitor.did("webhook_secret_renewed", company["id"]))
     return await _page(request, visitor, company, 201, secret=secret)
 
 
@@ -171,8 +176,9 @@ async def send_test(request: web.Request) -> web.Response:
     company = await _company(request, visitor)
     await form(request)
     await _require_webhook(request, company)
-    await Deliveries(request.app[keys.STORE]).add_test(request.app[keys.KEYRING], company["id"])
-    await request.app[keys.DESK].record(visitor.did("webhook_test", company["id"]))
+    async with request.app[keys.STORE].together() as store:
+        await Deliveries(store).add_test(request.app[keys.KEYRING], company["id"])
+        await Desk(store).record(visitor.did("webhook_test", company["id"]))
     visitor.notice(visitor._("The test is on its way. What came of it stands below, a moment from now."))
     raise web.HTTPSeeOther(f"/companies/{company['id']}/settings")
 
@@ -185,9 +191,9 @@ async def _require_webhook(request: web.Request, company: dict[str, Any]) -> Com
     return chosen
 
 
-async def _make_secret(request: web.Request, company: dict[str, Any]) -> str:
+async def _make_secret(request: web.Request, store: Store, company: dict[str, Any]) -> str:
     secret = new_secret()
-    await Choices(request.app[keys.STORE]).set_webhook_secret(request.app[keys.KEYRING], company["id"], secret)
+    await Choices(store).set_webhook_secret(request.app[keys.KEYRING], company["id"], secret)
     return secret_text(secret)
 
 

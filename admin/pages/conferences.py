@@ -16,7 +16,9 @@ from admin.security import form, number_of
 from admin.visitor import Visitor, visitor_of
 from admin.words import Words
 from loader.errors import NotFound
-from loader.store.invitations import Date
+from loader.store import Desk
+from loader.store.invitations import Date, Invitations
+from loader.store.roll_mail import RollMail
 
 routes = web.RouteTableDef()
 
@@ -47,11 +49,12 @@ async def show(request: web.Request) -> web.Response:
 
 @routes.post("/conferences/{id}/pin-entry")
 async def set_pin_entry(request: web.Request) -> web.Response:
-    visitor, desk = visitor_of(request), request.app[keys.DESK]
+    visitor = visitor_of(request)
     conference_id = (await conference_of(request, visitor))["id"]
     on = (await form(request)).get("pin_entry") == "1"
-    await desk.set_pin_entry(conference_id, on=on)
-    await desk.record(visitor.did("pin_entry_on" if on else "pin_entry_off", conference_id))
+    async with request.app[keys.STORE].together() as store:
+        await Desk(store).set_pin_entry(conference_id, on=on)
+        await Desk(store).record(visitor.did("pin_entry_on" if on else "pin_entry_off", conference_id))
     visitor.notice(
         visitor._("Callers of %(id)s are asked for a PIN from now on.", id=conference_id)
         if on
@@ -81,9 +84,10 @@ async def set_rolls_by_mail(request: web.Request) -> web.Response:
 
 async def choose_rolls_by_mail(request: web.Request, visitor: Visitor, organizer_id: str, *, on: bool) -> None:
     """Have an organizer sent each roll, or not."""
-    if await request.app[keys.ROLL_MAIL].choose(organizer_id, time.time(), send=on):
-        action = "rolls_by_mail_on" if on else "rolls_by_mail_off"
-        await request.app[keys.DESK].record(visitor.did(action, organizer_id))
+    async with request.app[keys.STORE].together() as store:
+        if await RollMail(store).choose(organizer_id, time.time(), send=on):
+            action = "rolls_by_mail_on" if on else "rolls_by_mail_off"
+            await Desk(store).record(visitor.did(action, organizer_id))
 
 
 @routes.get("/conferences/{id}/date")
@@ -106,13 +110,14 @@ async def show_date(request: web.Request) -> web.Response:
 
 @routes.post("/conferences/{id}/date")
 async def set_date(request: web.Request) -> web.Response:
-    visitor, desk = visitor_of(request), request.app[keys.DESK]
+    visitor = visitor_of(request)
     conference = await conference_of(request, visitor)
     typed = await form(request)
     invitations = request.app[keys.INVITATIONS]
     if "remove" in typed:
-        await invitations.put_date(conference["id"], None)
-        await desk.record(visitor.did("date_removed", conference["id"]))
+        async with request.app[keys.STORE].together() as store:
+            await Invitations(store).put_date(conference["id"], None)
+            await Desk(store).record(visitor.did("date_removed", conference["id"]))
         visitor.notice(visitor._("%(title)s has no date any more.", title=conference["title"]))
         raise web.HTTPSeeOther("/conferences")
     now = time.time()
@@ -120,10 +125,10 @@ async def set_date(request: web.Request) -> web.Response:
     if date is None:
         known = await invitations.dates([conference["id"]])
         return _date_page(request, visitor, conference, typed, problems, has_date=bool(known), status=422)
-    await invitations.put_date(conference["id"], date)
-    await desk.record(
-        visitor.did("date_set", conference["id"], datetime.fromtimestamp(date.starts_at, UTC).isoformat())
-    )
+    starts = datetime.fromtimestamp(date.starts_at, UTC).isoformat()
+    async with request.app[keys.STORE].together() as store:
+        await Invitations(store).put_date(conference["id"], date)
+        await Desk(store).record(visitor.did("date_set", conference["id"], starts))
     counts = await invitations.counts(conference["id"])
     visitor.notice(
         visitor._("The date is saved. Who was invited before does not know it yet: invite everybody again.")

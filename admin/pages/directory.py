@@ -17,6 +17,7 @@ from admin.visitor import Visitor, visitor_of
 from loader.directory_file import parse_email
 from loader.errors import AlreadyExists, InvalidValue, NotFound
 from loader.model import Role, parse_authorization_code, parse_identifier, parse_passcode, parse_text
+from loader.store import Desk
 
 routes = web.RouteTableDef()
 
@@ -97,12 +98,13 @@ async def _put(request: web.Request, *, is_new: bool) -> web.Response:
     problems |= await _complete(request, company_id, kind, typed, row, known)
     if not problems:
         try:
-            await desk.put(kind, row, new=is_new)
+            async with request.app[keys.STORE].together() as store:
+                await Desk(store).put(kind, row, new=is_new)
+                await Desk(store).record(visitor.did(f"{kind}_{'added' if is_new else 'changed'}", row[key]))
         except AlreadyExists as error:
             problems["passcode" if kind == "conference" and str(error) == row.get("passcode") else key] = "taken"
     if problems:
         return await _form_page(request, typed, is_new=is_new, problems=problems, status=422)
-    await desk.record(visitor.did(f"{kind}_{'added' if is_new else 'changed'}", row[key]))
     if kind == "organizer":
         await choose_rolls_by_mail(request, visitor, row[key], on="send_roll" in typed)
     if kind == "user" and is_new:
@@ -118,8 +120,9 @@ async def _put(request: web.Request, *, is_new: bool) -> web.Response:
 async def _remove_user(request: web.Request, visitor: Visitor, known: dict[str, Any]) -> web.Response:
     if known["id"] == visitor.user.id:
         raise NotFound("nobody removes himself")
-    await request.app[keys.DESK].remove_user(known["id"])
-    await request.app[keys.DESK].record(visitor.did("user_removed", known["id"]))
+    async with request.app[keys.STORE].together() as store:
+        await Desk(store).remove_user(known["id"])
+        await Desk(store).record(visitor.did("user_removed", known["id"]))
     visitor.notice(visitor._("%(name)s was removed.", name=known["name"]))
     raise web.HTTPSeeOther(f"/companies/{request.match_info['company']}")
 

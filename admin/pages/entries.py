@@ -178,10 +178,10 @@ async def _change(
                 by=visitor.user.id,
                 source="edit",
                 expected_revision=Revision(block.revision),
+                record=visitor.did(action, owner.key, detail),
             )
         except StaleRevision:
             continue
-        await request.app[keys.DESK].record(visitor.did(action, owner.key, detail))
         return True
 
 

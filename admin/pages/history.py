@@ -71,8 +71,14 @@ async def restore(request: web.Request) -> web.Response:
     owner = await owner_of(request, visitor)
     await form(request)
     revision = Revision(int(request.match_info["revision"]))
-    done = await put_back(request.app[keys.STORE], request.app[keys.KEYRING], owner, revision, by=visitor.user.id)
-    await request.app[keys.DESK].record(visitor.did("list_put_back", owner.key, f"revision {revision}"))
+    done = await put_back(
+        request.app[keys.STORE],
+        request.app[keys.KEYRING],
+        owner,
+        revision,
+        by=visitor.user.id,
+        record=visitor.did("list_put_back", owner.key, f"revision {revision}"),
+    )
     visitor.notice(visitor._("Revision %(old)s was put back, as revision %(new)s.", old=revision, new=done.revision))
     raise web.HTTPSeeOther(address_of(owner))
 

@@ -13,6 +13,7 @@ from admin.security import form
 from admin.visitor import visitor_of
 from loader.errors import AlreadyExists, InvalidValue, NotFound
 from loader.model import Switch, parse_identifier, parse_text
+from loader.store import Desk, People
 from loader.tokens import new_token, token_hash
 
 routes = web.RouteTableDef()
@@ -34,17 +35,18 @@ async def _companies_page(
 
 @routes.post("/companies")
 async def add_company(request: web.Request) -> web.Response:
-    visitor, desk = visitor_of(request), request.app[keys.DESK]
+    visitor = visitor_of(request)
     require(visitor.user, Action.INSTALLATION)
     fields = await form(request)
     try:
         row = {"id": parse_identifier(fields.get("id", "").strip()), "name": parse_text(fields.get("name", ""))}
-        await desk.put("company", row, new=True)
+        async with request.app[keys.STORE].together() as store:
+            await Desk(store).put("company", row, new=True)
+            await Desk(store).record(visitor.did("company_added", row["id"]))
     except InvalidValue:
         return await _companies_page(request, 422, fields, "invalid")
     except AlreadyExists:
         return await _companies_page(request, 422, fields, "taken")
-    await desk.record(visitor.did("company_added", row["id"]))
     visitor.notice(visitor._("Saved."))
     raise web.HTTPSeeOther(f"/companies/{row['id']}")
 
@@ -82,12 +84,14 @@ async def add_switch(request: web.Request) -> web.Response:
     name = (await form(request)).get("name", "").strip()
     token = new_token()
     try:
-        await request.app[keys.STORE].add_switch(Switch(parse_identifier(name), token_hash(token), time.time()))
+        switch = Switch(parse_identifier(name), token_hash(token), time.time())
+        async with request.app[keys.STORE].together() as store:
+            await store.add_switch(switch)
+            await Desk(store).record(visitor.did("switch_added", name))
     except InvalidValue:
         return await _switches_page(request, 422, name=name, problem="invalid")
     except AlreadyExists:
         return await _switches_page(request, 422, name=name, problem="taken")
-    await request.app[keys.DESK].record(visitor.did("switch_added", name))
     return await _switches_page(request, 201, name=name, token=token)
 
 
@@ -97,8 +101,9 @@ async def remove_switch(request: web.Request) -> web.Response:
     require(visitor.user, Action.INSTALLATION)
     await form(request)
     switch_id = request.match_info["id"]
-    await request.app[keys.STORE].remove_switch(switch_id)
-    await request.app[keys.DESK].record(visitor.did("switch_removed", switch_id))
+    async with request.app[keys.STORE].together() as store:
+        await store.remove_switch(switch_id)
+        await Desk(store).record(visitor.did("switch_removed", switch_id))
     visitor.notice(visitor._("The token of %(name)s is refused from now on.", name=switch_id))
     raise web.HTTPSeeOther("/switches")
 
@@ -118,7 +123,8 @@ async def end_sessions(request: web.Request) -> web.Response:
     user = await request.app[keys.PEOPLE].user(request.match_info["user"])
     if user is None:
         raise NotFound("there is no such user")
-    await request.app[keys.PEOPLE].end_sessions_of(user.id)
-    await request.app[keys.DESK].record(visitor.did("signed_out_by_operator", user.id))
+    async with request.app[keys.STORE].together() as store:
+        await People(store).end_sessions_of(user.id)
+        await Desk(store).record(visitor.did("signed_out_by_operator", user.id))
     visitor.notice(visitor._("%(name)s was signed out everywhere.", name=user.name))
     raise web.HTTPSeeOther("/sessions")

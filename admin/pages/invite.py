@@ -21,7 +21,8 @@ from admin.words import Words
 from loader.compiled import EMPTY
 from loader.errors import NotFound
 from loader.model import LANGUAGES, Entry, Owner
-from loader.store.invitations import Guest, Held, State
+from loader.store import Desk
+from loader.store.invitations import Guest, Held, Invitations, State
 
 routes = web.RouteTableDef()
 
@@ -130,10 +131,10 @@ async def act(request: web.Request) -> web.Response:
     conference_id = (await conference_of(request, visitor))["id"]
     fields = await form(request)
     action, _, number = fields.get("action", "").partition(":")
-    invitations = request.app[keys.INVITATIONS]
     if action == "stop":
-        stopped = await invitations.stop(conference_id)
-        await request.app[keys.DESK].record(visitor.did("invitations_stopped", conference_id, str(stopped)))
+        async with request.app[keys.STORE].together() as store:
+            stopped = await Invitations(store).stop(conference_id)
+            await Desk(store).record(visitor.did("invitations_stopped", conference_id, str(stopped)))
         visitor.notice(
             visitor.translations.ngettext(
                 "%(n)s invitation will not be sent.", "%(n)s invitations will not be sent.", stopped
@@ -180,21 +181,23 @@ async def _queue(
     *,
     again: bool,
 ) -> None:
-    queued = await request.app[keys.INVITATIONS].queue(
-        request.app[keys.KEYRING],
-        held.id,
-        owner,
-        guests,
-        by=visitor.user.id,
-        language=language,
-        at=time.time(),
-        again=again,
-        seen=number_of(fields.get("seen", "")) or 0,
-    )
+    async with request.app[keys.STORE].together() as store:
+        queued = await Invitations(store).queue(
+            request.app[keys.KEYRING],
+            held.id,
+            owner,
+            guests,
+            by=visitor.user.id,
+            language=language,
+            at=time.time(),
+            again=again,
+            seen=number_of(fields.get("seen", "")) or 0,
+        )
+        if queued:
+            await Desk(store).record(visitor.did("invitations_queued", held.id, f"{queued} {owner.key}"))
     if not queued:
         visitor.notice(visitor._("Nobody was left to invite: those invitations are sent or on their way."))
         return
-    await request.app[keys.DESK].record(visitor.did("invitations_queued", held.id, f"{queued} {owner.key}"))
     request.app[keys.INVITER].wake()
     visitor.notice(
         visitor.translations.ngettext("%(n)s invitation is on its way.", "%(n)s invitations are on their way.", queued)

@@ -10,6 +10,8 @@ from admin import keys
 from admin.access import Action, require, require_roll
 from admin.security import form
 from admin.visitor import visitor_of
+from loader.store import Desk
+from loader.store.roll_mail import RollMail
 
 routes = web.RouteTableDef()
 
@@ -23,8 +25,11 @@ async def send(request: web.Request) -> web.Response:
     occurrence = await require_roll(
         request.app[keys.ROLL_BOOK], visitor.user, int(request.match_info["id"]), now=time.time()
     )
-    if await request.app[keys.ROLL_MAIL].ask(occurrence.id, time.time()):
-        await request.app[keys.DESK].record(visitor.did("roll_sent", str(occurrence.id), occurrence.conference_id))
+    async with request.app[keys.STORE].together() as store:
+        asked = await RollMail(store).ask(occurrence.id, time.time())
+        if asked:
+            await Desk(store).record(visitor.did("roll_sent", str(occurrence.id), occurrence.conference_id))
+    if asked:
         request.app[keys.ROLL_SENDER].wake()
         visitor.notice(visitor._("The roll is on its way to the organizer."))
     else:

@@ -190,9 +190,9 @@ async def set_new_password(request: web.Request) -> web.Response:
             problem=problem,
             minimum=MIN_PASSWORD,
         )
-    if await signing.take_link(word):
-        await signing.set_password(user, password)
-        await _tell(request, user.id, user.company_id, "password_set", visitor.address)
+    if await signing.set_password(
+        user, password, _told(user.id, user.company_id, "password_set", visitor.address), link=word
+    ):
         visitor.notice(visitor._("Your new password is set. Sign in with it."))
     raise web.HTTPSeeOther("/signin")
 
@@ -270,4 +270,8 @@ async def _signed_in(
 
 
 async def _tell(request: web.Request, user_id: str, company_id: str | None, action: str, address: str) -> None:
-    await request.app[keys.DESK].record(AuditEntry(time.time(), user_id, company_id, address, action, user_id))
+    await request.app[keys.DESK].record(_told(user_id, company_id, action, address))
+
+
+def _told(user_id: str, company_id: str | None, action: str, address: str) -> AuditEntry:
+    return AuditEntry(time.time(), user_id, company_id, address, action, user_id)

@@ -17,7 +17,7 @@ from admin import keys
 from admin.access import Action, Scope, assigned_owner, require, require_list
 from admin.pages.lists import address_of, owner_of, saw_pins
 from admin.rendering import render
-from admin.security import NO_FORM, Forged, form, require_token, text_of
+from admin.security import NO_FORM, Forged, form, reading, require_token, text_of
 from admin.visitor import Visitor, visitor_of
 from loader.compiled import EMPTY
 from loader.csvfile import harmless
@@ -60,7 +60,8 @@ async def upload(request: web.Request) -> web.Response:
     if not request.content_type.startswith("multipart/"):
         raise Forged
     try:
-        fields, filename, data = await _read(request)
+        async with reading():
+            fields, filename, data = await _read(request)
     except NO_FORM:
         raise Forged from None
     desk = request.app[keys.DESK]
@@ -157,19 +158,14 @@ async def confirm(request: web.Request) -> web.Response:
             checked.entries,
             by=visitor.user.id,
             source="upload",
-        )
-    except StaleRevision:
-        return await _preview_page(request, visitor, staged, status=409, stale=True)
-    await desk.record(
-        *(
-            visitor.did(
+            record=lambda owner, done: visitor.did(
                 "list_uploaded",
                 owner.key,
                 f"{staged.filename}: +{len(done.added)} ~{len(done.changed)} -{len(done.removed)}",
-            )
-            for owner, done in differences.items()
+            ),
         )
-    )
+    except StaleRevision:
+        return await _preview_page(request, visitor, staged, status=409, stale=True)
     await desk.unstage(staged.id)
     uploads.labels("confirmed").inc()
     visitor.session["uploaded"] = {

@@ -11,7 +11,6 @@ from typing import Any, Final, TypeAlias
 
 from daemon.doors.surroundings import Surroundings
 from daemon.roll import WhenKept
-from loader.service import PortError
 
 MAX_DATAGRAM: Final = 4097
 """Bytes of a datagram that are read: one more than a packet of RADIUS may have, so that too long ones are seen."""
@@ -36,19 +35,20 @@ async def answering(
     `setting` is how the port is called in the settings. Raises PortError.
     """
     loop = asyncio.get_running_loop()
-    try:
-        bound = await _bound(host, port)
-    except OSError as error:
-        raise PortError(setting, host, port, error) from None
-    with bound:
+    sockets = await surroundings.ports.sockets(setting, host, port, socket.SOCK_DGRAM)
+    with ExitStack() as stack:
         when_kept = surroundings.rolls.when_kept
-        loop.add_reader(bound, answer_some, bound, answer, when_kept)
+        for bound in sockets:
+            stack.enter_context(bound)
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+            loop.add_reader(bound, answer_some, bound, answer, when_kept)
         try:
-            yield bound.getsockname()[1]
+            yield sockets[0].getsockname()[1]
         finally:
-            loop.remove_reader(bound)
+            for bound in sockets:
+                loop.remove_reader(bound)
             until = loop.time() + surroundings.drain_timeout()
-            while answer_some(bound, answer, when_kept) and loop.time() < until:  # noqa: ASYNC110 - none tells of datagrams
+            while sum(answer_some(one, answer, when_kept) for one in sockets) and loop.time() < until:  # noqa: ASYNC110 - none tells of datagrams
                 await asyncio.sleep(0)
             await surroundings.rolls.kept()
 
@@ -70,16 +70,3 @@ def _send(bound: socket.socket, reply: bytes, address: Address) -> None:
     # What the network does not take is as good as lost on the way: whoever asked asks again.
     with suppress(OSError):
         bound.sendto(reply, address)
-
-
-async def _bound(host: str, port: int) -> socket.socket:
-    """A socket for datagrams at this address. Raises OSError."""
-    loop = asyncio.get_running_loop()
-    family, kind, protocol, _, address = (await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM))[0]
-    with ExitStack() as stack:
-        bound = stack.enter_context(socket.socket(family, kind, protocol))
-        bound.setblocking(False)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-        bound.bind(address)
-        stack.pop_all()
-    return bound

@@ -24,7 +24,6 @@ from daemon.verify import Verification
 from loader.door_sections import FastAgi
 from loader.errors import SettingsError
 from loader.index import MAX_TOLD, Question
-from loader.service import PortError
 
 log = structlog.get_logger(__name__)
 
@@ -47,15 +46,11 @@ async def serving(settings: FastAgi, surroundings: Surroundings) -> AsyncGenerat
     loop = asyncio.get_running_loop()
     door = FastAgiDoor(settings, surroundings, loop)
     try:
-        server = await loop.create_server(
-            lambda: _Connection(door, loop), settings.host, settings.port, backlog=_BACKLOG
-        )
-    except OSError as error:
-        raise PortError(f"doors.{DOOR}.port", settings.host, settings.port, error) from None
-    try:
-        yield server.sockets[0].getsockname()[1]
+        async with surroundings.ports.accepting(
+            lambda: _Connection(door, loop), f"doors.{DOOR}.port", settings.host, settings.port, backlog=_BACKLOG
+        ) as port:
+            yield port
     finally:
-        server.close()
         await door.drain(surroundings.drain_timeout())
 
 

@@ -190,7 +190,7 @@ class HttapiDoor:
 def serving(settings: Httapi, surroundings: Surroundings) -> AbstractAsyncContextManager[int]:
     """The door, open; its port. Raises PortError."""
     door: Callable[[], WebDoor] = partial(HttapiDoor, settings, surroundings)
-    return served(DOOR, settings.host, settings.port, door, surroundings)
+    return served(DOOR, settings, door, surroundings)
 
 
 def _reply(work: list[Element], params: Element | None = None, *, close: bool = False) -> Reply:

@@ -27,6 +27,7 @@ from aiohttp.http_parser import RawRequestMessage
 from daemon.doors.http_reply import Get, Headers, LatePost, Post, Renderer, Reply, problem_reply, unexpected
 from daemon.doors.problem import Problem
 from daemon.roll import NO_ROLL, WhenKept
+from loader.connections import FAR_AWAY, Guard, Guarded, Limits
 
 log = structlog.get_logger(__name__)
 
@@ -40,9 +41,11 @@ _MOMENT: Final = 0.02
 """Seconds that aiohttp has to end connections on which nothing is under way."""
 _BETWEEN_LOOKS: Final = 0.01
 """Seconds between two looks at what is still busy at the end."""
+_LAST_WORDS: Final = 0.2
+"""Seconds at the end in which a question that is on its way still reaches us, on a connection that seems idle."""
 _CONTINUE: Final = "100-continue"
-_MAX_UNREAD: Final = 256 * 1024
-"""Bytes of answers that a client may leave unread before it is let go."""
+_MAX_UNREAD: Final = 64 * 1024
+"""Bytes of answers, beside the last, that a client may leave unread before it is let go."""
 
 Refused: TypeAlias = Callable[[int], None]
 """Counts a request that was refused with this status."""
@@ -54,7 +57,7 @@ class HttpServer(web.Server):
     `gets` finds what answers a path, if anything; `posts` are by path, and `late_posts` finds those that may have to
     wait. `refusal` renders the problems of what has no refusal of its own. No answer leaves before `when_kept` calls
     back. `at_once` allows the first of the two ways. A body may have `max_body` bytes. `drain_timeout` tells at the end
-    how many seconds what is under way may still take.
+    how many seconds what is under way may still take. `limits` are those of its connections.
     """
 
     def __init__(
@@ -69,9 +72,17 @@ class HttpServer(web.Server):
         at_once: bool = True,
         max_body: int = MAX_BODY,
         drain_timeout: Callable[[], float],
+        limits: Limits = Limits(),  # noqa: B008 - a value
     ) -> None:
         # A body is read as it was sent: what is compressed could unpack to anything.
-        super().__init__(self._handle, access_log=None, auto_decompress=False, lingering_time=_LINGERING)
+        super().__init__(
+            self._handle,
+            access_log=None,
+            auto_decompress=False,
+            lingering_time=_LINGERING,
+            keepalive_timeout=FAR_AWAY,
+        )
+        self.guard = Guard(limits, refused)
         self._gets = gets
         self._posts = posts
         self._refusal = refusal
@@ -91,29 +102,32 @@ class HttpServer(web.Server):
     # The end
 
     def pre_shutdown(self) -> None:
-        """Begin to drain: what is idle is closed, and what is busy ends with its answer."""
+        """Begin to drain: whatever is asked from now on is answered as the last on its connection."""
         self._draining = True
+        self.guard.stop()
         self.send_answers()
-        self._close_idle()
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109 - aiohttp's signature
-        """Wait for what is busy, and close all that is left."""
+        """Wait for what is busy and for what may be on its way, and close all that is left."""
+        last_words = self._loop.time() + _LAST_WORDS
         with suppress(TimeoutError):
             async with asyncio.timeout(self._drain_timeout()):
-                while self._close_idle():  # noqa: ASYNC110 - nothing tells when a connection becomes idle
+                while self._is_anybody_there(self._loop.time() < last_words):  # noqa: ASYNC110 - nothing tells when
                     await asyncio.sleep(_BETWEEN_LOOKS)
         await super().shutdown(_MOMENT)
 
-    def _close_idle(self) -> bool:
-        """Close the connections on which nothing is under way; whether there are others."""
-        busy = False
+    def _is_anybody_there(self, may_ask: bool) -> bool:  # noqa: FBT001 - private
+        """Whether a connection is to be waited for. Where nothing is under way it is closed, unless it still may ask."""
+        waited_for = False
         for connection in cast("list[_Connection]", self.connections):
-            if connection.is_idle():
+            if connection.transport is None or connection.is_answered:
+                continue
+            if may_ask or not connection.is_idle():
+                waited_for = True
+            else:
                 # aiohttp's close() would leave it open, and deaf to what is asked on it, until the others have ended.
                 connection.force_close()
-            elif connection.transport is not None and not connection.is_answered:
-                busy = True
-        return busy
+        return waited_for
 
     # At once
 
@@ -232,13 +246,21 @@ class HttpServer(web.Server):
         return _CLOSED
 
 
-class _Connection(web.RequestHandler):
+class _Connection(Guarded):
     """One client's connection."""
 
-    __slots__ = ("_ended", "_last_body", "_server", "body_is_broken", "closes_when_sent", "is_answered", "unsent")
+    __slots__ = (
+        "_ended",
+        "_last_body",
+        "_server",
+        "body_is_broken",
+        "closes_when_sent",
+        "is_answered",
+        "unsent",
+    )
 
     def __init__(self, server: HttpServer, **kwargs: Any) -> None:
-        super().__init__(server, **kwargs)
+        super().__init__(server.guard, server, **kwargs)
         self._server = server
         self._last_body: StreamReader | None = None
         self._ended = False
@@ -253,7 +275,7 @@ class _Connection(web.RequestHandler):
 
     def is_idle(self) -> bool:
         """Whether nothing is under way: aiohttp's task waits for a request."""
-        return self._waiter is not None and not self._waiter.done() and not self.unsent
+        return super().is_idle() and not self.unsent
 
     def is_over(self) -> bool:
         """Whether the client has closed its side, and nothing waits behind what is under way."""
@@ -264,20 +286,23 @@ class _Connection(web.RequestHandler):
         waiter = self._waiter
         if waiter is None or waiter.done():
             # The task is busy with another request, or about to be: what came waits for its turn.
-            super().data_received(data)
+            web.RequestHandler.data_received(self, data)
             self._remember()
             return
         # Without its waiter the task sleeps on while the message is looked at.
         self._waiter = None
+        is_answered = False
         try:
-            super().data_received(data)
+            web.RequestHandler.data_received(self, data)
             if len(self._messages) == 1 and self._server.answers_at_once(self, *self._messages[0]):
+                is_answered = True
                 self._messages.clear()
                 self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
                 if self._parser is not None:
                     self._parser.message_consumed()
         finally:
             self._waiter = waiter
+            self.has_come(whole=is_answered or bool(self._messages))
             if self._messages:
                 self._remember()
                 waiter.set_result(None)
@@ -285,6 +310,9 @@ class _Connection(web.RequestHandler):
     def eof_received(self) -> bool:  # type: ignore[override] # asyncio asks for the answer, aiohttp gives none
         """Who has nothing more to ask may still wait for an answer: whether the connection has to stay for it."""
         self._server.send_answers()
+        if self.transport is not None and self.transport.get_extra_info("sslcontext") is not None:
+            # TLS of Python ends both directions at once (as RFC 5246, section 7.2.1, has it).
+            return False
         if self.unsent and self._waiter is not None and not self._waiter.done():
             self.closes_when_sent = True
             return True
@@ -341,7 +369,7 @@ _CLOSED: Final = _Sent(keep_alive=False)
 
 def _write(transport: asyncio.WriteTransport, answer: bytes) -> None:
     transport.write(answer)
-    if transport.get_write_buffer_size() > _MAX_UNREAD:
+    if transport.get_write_buffer_size() > _MAX_UNREAD + len(answer):
         transport.abort()
 
 

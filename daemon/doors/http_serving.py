@@ -12,7 +12,7 @@ from daemon.doors.http_reply import Get, Post, Reply
 from daemon.doors.http_server import HttpServer
 from daemon.doors.problem import Problem
 from daemon.doors.surroundings import Surroundings
-from loader.service import listening
+from loader.sections import Tls
 
 MAX_BODY: Final = 64 * 1024
 """Bytes of what a platform may post: some tell all that they know of a call."""
@@ -41,14 +41,30 @@ def server(name: str, door: WebDoor, surroundings: Surroundings) -> HttpServer:
         when_kept=surroundings.rolls.when_kept,
         max_body=MAX_BODY,
         drain_timeout=surroundings.drain_timeout,
+        limits=surroundings.limits,
     )
+
+
+class WebPort(Protocol):
+    """Where a door listens, as its section of the settings says."""
+
+    @property
+    def host(self) -> str: ...
+
+    @property
+    def port(self) -> int: ...
+
+    @property
+    def tls(self) -> Tls: ...
 
 
 @asynccontextmanager
 async def serving(
-    name: str, host: str, port: int, door: Callable[[], WebDoor], surroundings: Surroundings
+    name: str, settings: WebPort, door: Callable[[], WebDoor], surroundings: Surroundings
 ) -> AsyncGenerator[int]:
-    """Serve a door; its port. Raises PortError, and what making the door raises."""
+    """Serve a door; its port. Raises PortError, SettingsError, and what making the door raises."""
     runner = web.ServerRunner(server(name, door(), surroundings))
-    async with listening(runner, f"doors.{name}.port", host, port, backlog=_BACKLOG) as listened:
+    async with surroundings.ports.listening(
+        runner, f"doors.{name}.port", settings.host, settings.port, tls=settings.tls, backlog=_BACKLOG
+    ) as listened:
         yield listened

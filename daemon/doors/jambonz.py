@@ -130,4 +130,4 @@ class JambonzDoor(CloudDoor):
 
 def serving(settings: Jambonz, surroundings: Surroundings) -> AbstractAsyncContextManager[int]:
     """The door, open; its port. Raises SettingsError, PortError."""
-    return served(DOOR, settings.host, settings.port, lambda: JambonzDoor(settings, surroundings), surroundings)
+    return served(DOOR, settings, lambda: JambonzDoor(settings, surroundings), surroundings)

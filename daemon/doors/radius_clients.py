@@ -16,6 +16,7 @@ import structlog
 
 from daemon.doors.radius_packet import Secret
 from loader.errors import SettingsError
+from loader.files import is_open_to_others
 
 log = structlog.get_logger(__name__)
 
@@ -56,7 +57,7 @@ class Clients:
             raise SettingsError(f"{SETTING}: {path}: cannot be read: {error.strerror}") from None
         except UnicodeDecodeError:
             raise SettingsError(f"{SETTING}: {path}: is not UTF-8 text") from None
-        if mode & 0o077:
+        if is_open_to_others(path, mode):
             raise SettingsError(f"{SETTING}: {path}: can be read by others; make it yours alone with `chmod 600`")
         secrets: dict[Network, Secret] = {}
         problems = []

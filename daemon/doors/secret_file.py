@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from loader.errors import SettingsError
+from loader.files import is_open_to_others
 
 
 def read_secret(setting: str, path: str) -> bytes:
@@ -22,7 +23,7 @@ def read_secret(setting: str, path: str) -> bytes:
         raise SettingsError(f"{setting}: {path}: there is no such file") from None
     except OSError as error:
         raise SettingsError(f"{setting}: {path}: cannot be read: {error.strerror}") from None
-    if mode & 0o077:
+    if is_open_to_others(Path(path), mode):
         raise SettingsError(f"{setting}: {path}: can be read by others; make it yours alone with `chmod 600`")
     if not secret:
         raise SettingsError(f"{setting}: {path}: is empty")

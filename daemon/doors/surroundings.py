@@ -10,7 +10,9 @@ from daemon.metrics import Metrics
 from daemon.roll import NO_ROLL, Roll
 from daemon.throttle import NO_THROTTLE, Throttle
 from daemon.verify import Verifier
+from loader.connections import Limits
 from loader.keyring import Keyring
+from loader.ports import Ports
 
 
 class Calls:
@@ -43,6 +45,8 @@ class Surroundings(NamedTuple):
     drain_timeout: Callable[[], float]
     throttle: Throttle = NO_THROTTLE
     rolls: Roll = NO_ROLL
+    limits: Limits = Limits()
+    ports: Ports = Ports()
 
     def verifier(self, door: str) -> Verifier:
         """What decides for this door, counts it, and has the roll told."""

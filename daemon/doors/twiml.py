@@ -133,4 +133,4 @@ def name_in_label(*names: str) -> str:
 
 def serving(settings: Twiml, surroundings: Surroundings) -> AbstractAsyncContextManager[int]:
     """The door, open; its port. Raises SettingsError, PortError."""
-    return served(DOOR, settings.host, settings.port, lambda: TwimlDoor(settings, surroundings), surroundings)
+    return served(DOOR, settings, lambda: TwimlDoor(settings, surroundings), surroundings)

@@ -139,4 +139,4 @@ def _beside(path: str, language: str) -> str:
 def serving(settings: VoiceXml, surroundings: Surroundings) -> AbstractAsyncContextManager[int]:
     """The door, open; its port. Raises PortError."""
     door: Callable[[], WebDoor] = partial(VoiceXmlDoor, settings, surroundings)
-    return served(DOOR, settings.host, settings.port, door, surroundings)
+    return served(DOOR, settings, door, surroundings)

@@ -86,7 +86,12 @@ def parser() -> argparse.ArgumentParser:
     _add_format(_add(commands.add_parser, "doctor", "look whether all is as it should be, and say what to do", _DOCTOR))
     key = _add(commands.add_parser, "key", "the keys that lists are encrypted under")
     actions = key.add_subparsers(dest="action", required=True, metavar="ACTION")
-    _add(actions.add_parser, "rotate", "encrypt all lists under a new key; can be stopped and run again")
+    rotate = _add(actions.add_parser, "rotate", "encrypt all lists under a new key; can be stopped and run again")
+    rotate.add_argument(
+        "--prepare",
+        action="store_true",
+        help="only make the new key and use it nowhere yet, so that services which have a copy of the file get to know it",
+    )
     return top
 
 

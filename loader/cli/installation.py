@@ -5,16 +5,22 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+import time
 from pathlib import Path
+from typing import Final
 
 from loader.cli.exits import DONE, WrongCallError
 from loader.cli.terminal import at_work, say
 from loader.directory import apply_directory, parse_directory
 from loader.errors import DirectoryError, KeyFileError
 from loader.keyring import Keyring
-from loader.rotate import rotate_key
+from loader.rotate import prepare_key, rotate_key
 from loader.settings import Settings
 from loader.store import SCHEMA_VERSION, migrate, open_store
+
+_PATIENCE: Final = 3.0
+"""Seconds in which a rotation waits for what is on its way from a daemon's journal into the database."""
+_AGAIN: Final = 0.2
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -26,7 +32,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             text, is_json = _read(args.file)
             asyncio.run(_apply(settings, args.file, text, is_json=is_json))
         case _:
-            asyncio.run(_rotate(settings))
+            asyncio.run(_prepare(settings) if args.prepare else _rotate(settings))
     return DONE
 
 
@@ -90,8 +96,21 @@ def _read(name: str) -> tuple[bytes, bool]:
         raise WrongCallError(f"{file}: cannot be read: {error.strerror}") from None
 
 
+async def _prepare(settings: Settings) -> None:
+    async with open_store(settings.database.url) as store:
+        ring = await prepare_key(store, Keyring.load(Path(settings.key.file)))
+    say(f"key file {ring.path}: key {ring.current} is there and in no use yet; `rollcall key rotate` takes it into use")
+
+
 async def _rotate(settings: Settings) -> None:
     async with open_store(settings.database.url) as store:
+        journal, patient_until = Path(settings.roll.journal), time.monotonic() + _PATIENCE
         with at_work("encrypting all lists under a new key"):
-            ring = await rotate_key(store, Keyring.load(Path(settings.key.file)))
+            ring = await rotate_key(store, Keyring.load(Path(settings.key.file)), journal)
+            while len(ring.key_ids) > 1 and time.monotonic() < patient_until:
+                # What was answered a moment ago is on its way from the journal.
+                await asyncio.sleep(_AGAIN)
+                ring = await rotate_key(store, ring, journal)
     say(f"key file {ring.path}: all lists are encrypted under key {ring.current}; keep a copy of the file")
+    if len(ring.key_ids) > 1:
+        say(f"older keys stay in the file: {journal} holds events under them; start the daemon, then run this again")

@@ -49,6 +49,7 @@ async def _put_in_force(settings: Settings, owner: Owner, entries: list[Entry]) 
         keyring = Keyring.load(Path(settings.key.file))
         with at_work("putting the list in force") if len(entries) >= _LONG else nullcontext():
             done = await publish(store, keyring, owner, entries, by=system_user(), source="import")
+    _tell_loss(owner, done.changed + done.unchanged + done.removed, done.added, done.removed)
     say(
         f"{owner}: added {done.added}, changed {done.changed}, removed {done.removed}, "
         f"unchanged {done.unchanged}, revision {done.revision}"
@@ -67,10 +68,17 @@ async def _compare(settings: Settings, owner: Owner, entries: list[Entry]) -> No
     before = before or EMPTY
     difference = diff(before.entries(), entries)
     _tell_names(difference)
+    _tell_loss(owner, before.count, len(difference.added), len(difference.removed))
     say(
         f"{owner}: would add {len(difference.added)}, change {len(difference.changed)}, "
         f"remove {len(difference.removed)}, leave {difference.unchanged}; revision {before.revision} stays"
     )
+
+
+def _tell_loss(owner: Owner, before: int, added: int, removed: int) -> None:
+    """Say loudly that a list has shrunk to less than half, as one whose file was cut off does."""
+    if (before - removed + added) * 2 < before:
+        complain(f"{owner} loses {removed} of its {before} people: is this the whole file?")
 
 
 def _tell_names(difference: Difference) -> None:

@@ -149,6 +149,6 @@ async def _read_status(store: Store) -> dict[str, Any]:
 
 
 def _state(daemon: DaemonState, position: int) -> str:
-    if time.time() - daemon.seen_at > _SILENT_AFTER:
+    if abs(time.time() - daemon.seen_at) > _SILENT_AFTER:
         return "silent"
     return "up to date" if daemon.position >= position else f"behind by {position - daemon.position}"

@@ -11,13 +11,14 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import and_, delete, insert, or_, select, update
+from sqlalchemy import and_, delete, insert, not_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from loader.errors import BlockError
 from loader.keyring import Keyring
 from loader.store import tables as t
 from loader.store.choices import opened_secret
+from loader.store.clock import is_over
 from loader.store.sealed import AT_ONCE, key_in_use, opened, seal_again
 from loader.store.store import Store
 from loader.webhooks import AboutCall, AboutLock, AboutOccurrence, EventType, event_body, new_event_id
@@ -255,7 +256,7 @@ async def _hand_out(connection: AsyncConnection, keyring: Keyring, company_id: s
             earlier.about == _delivery.about,
             earlier.id < _delivery.id,
             earlier.next_at.is_not(None),
-            or_(earlier.attempts == 0, earlier.leased_until > now),
+            or_(earlier.attempts == 0, not_(is_over(earlier.leased_until, now))),
         )
         .exists()
     )
@@ -302,11 +303,11 @@ def _wants() -> Any:
 
 
 def _is_free(now: float) -> Any:
-    return or_(_delivery.leased_until.is_(None), _delivery.leased_until <= now)
+    return or_(_delivery.leased_until.is_(None), is_over(_delivery.leased_until, now))
 
 
 def _is_due(now: float) -> Any:
-    return and_(_delivery.next_at <= now, _is_free(now))
+    return and_(is_over(_delivery.next_at, now), _is_free(now))
 
 
 def _purpose(event_id: str) -> str:

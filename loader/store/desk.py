@@ -6,11 +6,12 @@ import json
 from typing import Any
 
 import msgspec
-from sqlalchemy import and_, delete, func, insert, select, update
+from sqlalchemy import and_, delete, func, insert, not_, select, update
 
 from loader.errors import AlreadyExists, NotFound
 from loader.model import AuditEntry, Kind, Level, Owner, StagedUpload
 from loader.store import tables as t
+from loader.store.clock import is_old
 from loader.store.store import Store
 
 
@@ -137,7 +138,7 @@ class Desk:
         if not rows:
             return None
         daemons = await self._rows(
-            select(t.daemon_state.c.position).where(t.daemon_state.c.seen_at > now - silent_after)
+            select(t.daemon_state.c.position).where(not_(is_old(t.daemon_state.c.seen_at, now, silent_after)))
         )
         behind = sum(daemon["position"] < rows[0]["position"] for daemon in daemons)
         in_force_at = rows[0]["in_force_at"] if daemons and not behind else None
@@ -177,12 +178,9 @@ class Desk:
             await connection.execute(insert(t.consent).values(user_id=user_id, policy=policy, at=at))
 
     async def record(self, *entries: AuditEntry) -> None:
-        """Append to the audit trail."""
-        rows = [msgspec.structs.asdict(entry) for entry in entries]
-        for row in rows:
-            del row["id"]
-        async with self._store.transaction() as connection:
-            await connection.execute(insert(t.audit), rows)
+        """Append to the audit trail. What tells of a change belongs into its transaction: see `Store.together`."""
+        async with self._store.writing() as writing:
+            await writing.record(*entries)
 
     async def audit(
         self,

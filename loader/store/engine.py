@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from loader.errors import DatabaseError, DatabaseUnavailable
 
 BUSY_TIMEOUT: Final = 5.0
-"""Seconds that a transaction waits for another process's."""
+"""Seconds that a transaction waits for another process's, and for a connection where all are in use."""
 
 _DRIVERS: Final = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 _WRITES: Final = "rollcall_writes"
@@ -36,17 +36,50 @@ _SAID_BY_SQLITE: Final = {
 }
 
 
-def connect(url: str, *, writable: bool = True, create: bool = False) -> AsyncEngine:
+class Watch:
+    """Notices that another file stands in an SQLite database's place, for all engines that share it."""
+
+    def __init__(self) -> None:
+        self._identity: tuple[int, int] | None = None
+        self._seen = 0
+
+    def seen(self, file: Path) -> int:
+        """Another number whenever the file is another one, or the one of before has come back."""
+        identity = _identity(file)
+        if identity != self._identity:
+            self._identity = identity
+            self._seen += 1
+        return self._seen
+
+
+def connect(
+    url: str,
+    *,
+    writable: bool = True,
+    create: bool = False,
+    as_it_lies: bool = False,
+    watch: Watch | None = None,
+) -> AsyncEngine:
     """An engine for a database URL such as `sqlite:///var/rollcall.db`. Nothing is opened yet.
 
-    `create` allows SQLite to make the file. Raises DatabaseError if the URL makes no sense.
+    `create` allows SQLite to make the file. With `as_it_lies` SQLite reads a file that nobody writes to, and neither
+    makes nor reads any other beside it. Engines for the same database share a `watch`. Raises DatabaseError if the URL
+    makes no sense.
     """
     parsed = _parse(url)
     try:
         if parsed.get_backend_name() == "sqlite":
-            return _sqlite(Path(str(parsed.database)), writable=writable, create=create)
+            return _sqlite(
+                Path(str(parsed.database)),
+                writable=writable,
+                create=create,
+                as_it_lies=as_it_lies,
+                watch=watch or Watch(),
+            )
         settings = {} if writable else {"default_transaction_read_only": "on"}
-        return create_async_engine(parsed, pool_pre_ping=True, connect_args={"server_settings": settings})
+        return create_async_engine(
+            parsed, pool_pre_ping=True, pool_timeout=BUSY_TIMEOUT, connect_args={"server_settings": settings}
+        )
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
         raise DatabaseError(f"database.url: {error}") from None
 
@@ -107,12 +140,15 @@ def _parse(url: str) -> URL:
     return parsed.set(drivername=_DRIVERS[backend])
 
 
-def _sqlite(file: Path, *, writable: bool, create: bool) -> AsyncEngine:
+def _sqlite(file: Path, *, writable: bool, create: bool, as_it_lies: bool, watch: Watch) -> AsyncEngine:
     # Without a mode SQLite would put an empty database where none is.
     query = {"uri": "true", "mode": "rwc" if create else "rw"}
+    if as_it_lies:
+        query |= {"mode": "ro", "immutable": "1"}
     url = URL.create(_DRIVERS["sqlite"], database=f"file:{quote(str(file.absolute()))}", query=query)
-    engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT, "async_creator_fn": _opened})
-    _listen(engine.sync_engine, file, writable=writable)
+    waiting = {"timeout": BUSY_TIMEOUT, "async_creator_fn": _opened}
+    engine = create_async_engine(url, pool_timeout=BUSY_TIMEOUT, connect_args=waiting)
+    _listen(engine.sync_engine, file, watch, writable=writable)
     return engine
 
 
@@ -130,7 +166,7 @@ async def _opened(*args: Any, **settings: Any) -> aiosqlite.Connection:
         raise
 
 
-def _listen(engine: Engine, file: Path, *, writable: bool) -> None:
+def _listen(engine: Engine, file: Path, watch: Watch, *, writable: bool) -> None:
     def set_up(connection: Any, record: Any) -> None:
         connection.isolation_level = None  # transactions begin where `begin` says so
         pragmas = ["synchronous = FULL", "foreign_keys = ON"]
@@ -139,11 +175,11 @@ def _listen(engine: Engine, file: Path, *, writable: bool) -> None:
         for pragma in pragmas:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
-        record.info["file"] = _identity(file)
+        record.info["file"] = watch.seen(file)
 
     def check_out(_connection: Any, record: Any, _proxy: Any) -> None:
         # A file that was put in place of another, as from a backup, is not what the connection has open.
-        if record.info["file"] != _identity(file):
+        if record.info["file"] != watch.seen(file):
             raise DisconnectionError
 
     def begin(connection: Connection) -> None:

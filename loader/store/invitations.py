@@ -19,6 +19,7 @@ from loader.keyring import Keyring
 from loader.model import Level, Owner
 from loader.store import tables as t
 from loader.store.choices import Choices, DialIn
+from loader.store.clock import LONGEST_WAIT, is_old
 from loader.store.sealed import AT_ONCE, key_in_use, opened
 from loader.store.store import Store
 
@@ -298,7 +299,9 @@ class Invitations:
             return IDLE
         async with self._store.transaction() as connection:
             await connection.execute(
-                update(t.invitation).where(_WAITING, invitation.claimed_at < stale).values(failed=INTERRUPTED)
+                update(t.invitation)
+                .where(_WAITING, is_old(invitation.claimed_at, now, now - stale))
+                .values(failed=INTERRUPTED)
             )
             last = (await connection.execute(select(func.max(invitation.claimed_at)))).scalar()
             if last is not None and 0 <= now - last < interval:
@@ -311,7 +314,7 @@ class Invitations:
             ).first()
             if due is None:
                 return IDLE
-            if due.next_at > now:
+            if now < due.next_at <= now + LONGEST_WAIT:
                 return min(IDLE, float(due.next_at - now))
             claimed = await connection.execute(
                 update(t.invitation).where(invitation.id == due.id, free).values(claimed_at=now)

@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy import ColumnElement, and_, case, func, insert, or_, select, update
 
 from loader.store import tables as t
+from loader.store.clock import is_old, is_over
 from loader.store.store import Store
 
 _BIND_LIMIT = 100
@@ -105,8 +106,8 @@ class RollMail:
         known = t.occurrence.c
         due = and_(
             known.send_asked_at.is_not(None),
-            or_(known.send_claimed_at.is_(None), known.send_claimed_at < stale),
-            or_(known.send_next_at.is_(None), known.send_next_at <= now),
+            or_(known.send_claimed_at.is_(None), is_old(known.send_claimed_at, now, now - stale)),
+            or_(known.send_next_at.is_(None), is_over(known.send_next_at, now)),
         )
         query = select(known.id, known.send_attempts, known.send_asked_at).where(due).order_by(known.send_asked_at)
         for row in await self._store.all(query.limit(_BIND_LIMIT)):

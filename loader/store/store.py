@@ -42,9 +42,10 @@ class Store:
     Who leaves one of the iterators before its end closes it (`contextlib.aclosing`): it holds a connection.
     """
 
-    def __init__(self, engine: AsyncEngine, name: str) -> None:
+    def __init__(self, engine: AsyncEngine, writer: AsyncEngine, name: str) -> None:
         self._engine = engine
-        self._writer = engines.writing(engine)
+        # Connections of their own: who reads is not to wait for those who wait for a lock.
+        self._writer = engines.writing(writer)
         self.name = name
 
     @asynccontextmanager
@@ -68,6 +69,15 @@ class Store:
         with engines.errors_translated(self.name):
             async with self._writer.begin() as connection:
                 yield connection
+
+    @asynccontextmanager
+    async def together(self) -> AsyncGenerator[Store]:
+        """The same database, where all that is read and written is one transaction: committed at the end, or not at all.
+
+        Others who write wait for it: nothing in it takes long.
+        """
+        async with self.transaction() as connection:
+            yield _Together(self._engine, self._writer, self.name, connection)
 
     async def all(self, query: Select[Any]) -> Sequence[Row[Any]]:
         """The rows of a query. For the modules of this package."""
@@ -251,22 +261,49 @@ class Store:
             await writing.forget_daemon(daemon_id)
 
 
+class _Together(Store):
+    """A store within a transaction of another."""
+
+    def __init__(self, engine: AsyncEngine, writer: AsyncEngine, name: str, connection: AsyncConnection) -> None:
+        super().__init__(engine, writer, name)
+        self._connection = connection
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncGenerator[AsyncConnection]:
+        yield self._connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncGenerator[Writing]:
+        writing = Writing(self._connection)
+        yield writing
+        await writing.finish()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[AsyncConnection]:
+        yield self._connection
+
+
 @asynccontextmanager
-async def open_store(url: str, *, writable: bool = True) -> AsyncGenerator[Store]:
+async def open_store(url: str, *, writable: bool = True, as_it_lies: bool = False) -> AsyncGenerator[Store]:
     """A database that is known to be there and of this program's version.
 
-    Raises DatabaseUnavailable, DatabaseVersionError, or DatabaseError if the URL makes no sense.
+    `as_it_lies` is for an SQLite file that nobody has open, on a disk where SQLite can make no file beside it. Raises DatabaseUnavailable, DatabaseVersionError, or DatabaseError if the URL makes no sense.
     """
     file = engines.sqlite_file(url)
     if file is not None and not file.exists():
         raise DatabaseVersionError(f"there is no database {file}; run `rollcall init`")
-    engine = engines.connect(url, writable=writable)
+    if as_it_lies:
+        writable = False
+    watch = engines.Watch()
+    engine = engines.connect(url, writable=writable, as_it_lies=as_it_lies, watch=watch)
+    writer = engines.connect(url, writable=writable, watch=watch)
     try:
-        store = Store(engine, engines.name_of(url))
+        store = Store(engine, writer, engines.name_of(url))
         await store.check_version()
         yield store
     finally:
         await engine.dispose()
+        await writer.dispose()
 
 
 _revisions: Final = t.list_revision

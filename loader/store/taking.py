@@ -15,6 +15,7 @@ from loader.keyring import Keyring
 from loader.model import Owner, Participant
 from loader.roll import Admitted, Event, Joined, Left, Locked, Refused
 from loader.store import tables as t
+from loader.store.clock import is_old
 from loader.store.deliveries import Outbox
 from loader.store.lockouts import take_locked
 from loader.store.rolls import BEGINNING, Caller, Ended, Progress, opened_caller, purpose
@@ -105,8 +106,10 @@ class RollTaker:
         The IDs of the occurrences that have ended. With a keyring, companies are told. Raises KeyFileError.
         """
         call, occurrence = t.call.c, t.occurrence.c
-        silent = and_(call.ended.is_(None), call.admitted_at < now - call_timeout)
-        over = and_(occurrence.ended_at.is_(None), occurrence.present <= 0, occurrence.last_at < now - self._quiet)
+        silent = and_(call.ended.is_(None), is_old(call.admitted_at, now, call_timeout))
+        over = and_(
+            occurrence.ended_at.is_(None), occurrence.present <= 0, is_old(occurrence.last_at, now, self._quiet)
+        )
         if not await self._store.all(select(call.id).where(silent).limit(1)) and not await self._store.all(
             select(occurrence.id).where(over).limit(1)
         ):

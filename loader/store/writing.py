@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, delete, func, insert, select, union, update
+import msgspec
+from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, delete, func, insert, not_, select, union, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from loader.errors import AlreadyExists, NotFound
-from loader.model import Change, DaemonState, Kind, ListRevision, Owner, Position, Revision, Switch
+from loader.model import AuditEntry, Change, DaemonState, Kind, ListRevision, Owner, Position, Revision, Switch
 from loader.store import tables as t
+from loader.store.clock import is_old
 
 KEPT_REVISIONS: Final = 20
 """How many revisions of a list are kept, the one in force included."""
@@ -62,6 +64,11 @@ class Writing:
         """The IDs of the key in use and of all keys that anything is sealed under."""
         rows = await self._connection.execute(key_ids())
         return set(rows.scalars())
+
+    async def journals_taken(self) -> dict[str, tuple[int, int]]:
+        """How far each daemon's journal is taken, segment and offset, by the journal's identity."""
+        rows = await self._connection.execute(select(t.journal))
+        return {row.id: (row.segment, row.offset) for row in rows}
 
     async def seal_secrets_again(self, key_id: str, seal: Callable[[str, bytes, str], bytes]) -> None:
         """Put what users sign in with under another key: `seal` gets purpose, secret and key, and gives the new secret.
@@ -134,6 +141,13 @@ class Writing:
             sealed = seal(part, ciphertext or b"")
             await self._connection.execute(update(t.list_part).where(where).values(ciphertext=sealed))
 
+    async def record(self, *entries: AuditEntry) -> None:
+        """Append to the audit trail."""
+        rows = [msgspec.structs.asdict(entry) for entry in entries]
+        for row in rows:
+            del row["id"]
+        await self._connection.execute(insert(t.audit), rows)
+
     async def add_switch(self, switch: Switch) -> None:
         """Raises AlreadyExists."""
         query = select(t.switch.c.id).where(t.switch.c.id == switch.id)
@@ -199,7 +213,7 @@ class Writing:
         """The last daemon to apply a change is the one that brings it in force everywhere."""
         others = await self._connection.execute(
             select(func.min(t.daemon_state.c.position)).where(
-                t.daemon_state.c.seen_at > state.seen_at - DAEMON_SILENT_AFTER
+                not_(is_old(t.daemon_state.c.seen_at, state.seen_at, DAEMON_SILENT_AFTER))
             )
         )
         position = others.scalar()

@@ -16,10 +16,10 @@ import msgspec
 
 from daemon.doors.radius_clients import Clients
 from daemon.doors.secret_file import read_secret
-from daemon.journal_files import JournalReader, record, segment_file
 from loader.compiled import Block, compile_list, pin_key
 from loader.directory_file import Directory, parse_directory
 from loader.errors import BlockError, DirectoryError, KeyFileError, SettingsError
+from loader.journal_files import JournalReader, record, segment_file
 from loader.keyring import Keyring
 from loader.model import Entry, Level, ListRevision, Owner, Pin, Revision
 from loader.roll import Admitted, Event, Joined, Left, Refused

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.processes import Daemon, Installation
+from tests.integration.site import Site, add_user
 
 Start = Callable[..., Daemon]
 
@@ -33,6 +34,26 @@ def installation(made: tuple[Installation, str], tmp_path: Path) -> Installation
 def token(made: tuple[Installation, str]) -> str:
     """The token of a switch."""
     return made[1]
+
+
+@pytest.fixture
+def user(installation: Installation) -> None:
+    """Somebody who can sign in to the site."""
+    add_user(installation)
+
+
+@pytest.fixture
+def admin(installation: Installation) -> Iterator[Callable[..., Site]]:
+    """Makes a web site of the installation; nothing is started yet."""
+    made: list[Site] = []
+
+    def make(*arguments: str) -> Site:
+        made.append(Site(installation, *arguments))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.kill()
 
 
 @pytest.fixture

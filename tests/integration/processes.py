@@ -90,6 +90,8 @@ class Installation:
             "ROLLCALL_LOGS__FORMAT": "json",
             **settings,
         }
+        self.under: tuple[str, ...] = ()
+        """What services are started by, such as `prlimit`, which gives them fewer files."""
         self.said: list[str] = []
         """All that the tool has said, on both streams."""
 
@@ -137,7 +139,10 @@ class Daemon:
         self._log = installation.folder / f"daemon-{time.monotonic_ns()}.log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [PROGRAMS / "rollcall-daemon", *arguments], env=environment, stdout=log, stderr=log
+                [*installation.under, PROGRAMS / "rollcall-daemon", *arguments],
+                env=environment,
+                stdout=log,
+                stderr=log,
             )
 
     @property
@@ -199,6 +204,15 @@ class Daemon:
                 while some := connection.recv(65536):
                     answer += some
             return answer
+
+    @property
+    def keepers(self) -> list[int]:
+        """The process IDs of the daemon's children; none once it has ended."""
+        pid = self.process.pid
+        try:
+            return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        except FileNotFoundError:
+            return []
 
     def line(self, event: str) -> dict[str, Any]:
         """The only line of the log with this event, once it is there."""

@@ -1,73 +1,16 @@
 """The web site as a process."""
 
-import http.client
-import json
 import socket
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.integration.processes import PROGRAMS, Installation, free_port, wait_until
+from tests.integration.processes import Installation, wait_until
+from tests.integration.site import Site
 
 
-class Admin:
-    """A web site as a process. Its log goes to a file of its own."""
-
-    def __init__(self, installation: Installation, *arguments: str) -> None:
-        self.port, self.ops_port = free_port(), free_port()
-        self.environment = installation.environment | {
-            "ROLLCALL_ADMIN__PORT": str(self.port),
-            "ROLLCALL_ADMIN__OPS_PORT": str(self.ops_port),
-        }
-        self._log = installation.folder / "admin.log"
-        self._arguments = arguments
-        self.process: subprocess.Popen[bytes]
-
-    def start(self, **settings: str) -> None:
-        with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [PROGRAMS / "rollcall-admin", *self._arguments], env=self.environment | settings, stdout=log, stderr=log
-            )
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text()
-
-    def get(self, path: str, *, ops: bool = False) -> tuple[int, bytes]:
-        with closing(
-            http.client.HTTPConnection("127.0.0.1", self.ops_port if ops else self.port, timeout=10)
-        ) as connection:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-
-    def ready(self) -> Any:
-        try:
-            return json.loads(self.get("/readyz", ops=True)[1])
-        except OSError:
-            return {"ready": False}
-
-
-@pytest.fixture
-def admin(installation: Installation) -> Iterator[Callable[..., Admin]]:
-    made: list[Admin] = []
-
-    def make(*arguments: str) -> Admin:
-        made.append(Admin(installation, *arguments))
-        return made[-1]
-
-    yield make
-    for one in made:
-        if one.process.poll() is None:
-            one.process.kill()
-        one.process.wait(10)
-
-
-def test_the_site_tells_how_it_is_and_stops_in_order(admin: Callable[..., Admin]) -> None:
+def test_the_site_tells_how_it_is_and_stops_in_order(admin: Callable[..., Site]) -> None:
     site = admin()
     site.start()
     wait_until(lambda: site.ready()["ready"])
@@ -82,7 +25,7 @@ def test_the_site_tells_how_it_is_and_stops_in_order(admin: Callable[..., Admin]
 
 
 def test_without_its_database_it_says_so_plainly_and_comes_back_by_itself(
-    admin: Callable[..., Admin], installation: Installation
+    admin: Callable[..., Site], installation: Installation
 ) -> None:
     site = admin()
     site.start()
@@ -103,7 +46,7 @@ def test_without_its_database_it_says_so_plainly_and_comes_back_by_itself(
 
 
 @pytest.mark.parametrize("setting", ["PORT", "OPS_PORT"])
-def test_a_port_in_use_is_told_plainly(admin: Callable[..., Admin], setting: str) -> None:
+def test_a_port_in_use_is_told_plainly(admin: Callable[..., Site], setting: str) -> None:
     site = admin()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -113,7 +56,7 @@ def test_a_port_in_use_is_told_plainly(admin: Callable[..., Admin], setting: str
     assert "Traceback" not in site.log
 
 
-def test_wrong_settings_are_told_with_their_line(admin: Callable[..., Admin], tmp_path: Path) -> None:
+def test_wrong_settings_are_told_with_their_line(admin: Callable[..., Site], tmp_path: Path) -> None:
     config = tmp_path / "rollcall.toml"
     config.write_text("[admin]\nidle_timeout = 1\n")
     site = admin("--config", str(config))

@@ -70,6 +70,13 @@ CASES: Final[dict[str, dict[str, tuple[str, str]]]] = {
     "RollcallRollsLost": {f"rollcall_roll_events_dropped_total{{{D}}}": ("0x28 40x2", "40x30")},
     "RollcallJournalNotWritten": {f"rollcall_roll_events_waiting{{{D}}}": ("5x30", "0x30")},
     "RollcallRollsWaiting": {f"rollcall_roll_journal_bytes{{{D}}}": ("200000000x30", "8000000x30")},
+    "RollcallRollsNotKept": {f"rollcall_rolls_kept{{{D}}}": ("0x30", "1x30")},
+    "RollcallCertificateEnds": {
+        f'rollcall_certificate_expires_timestamp_seconds{{{D},port="daemon"}}': ("86400x30", "8640000x30")
+    },
+    "RollcallHandshakesRefused": {
+        f'rollcall_handshakes_refused_total{{{D},port="daemon",why="certificate"}}': ("0+1x30", "3x30")
+    },
     "RollcallWebhooksGivenUp": {f'rollcall_webhooks_total{{{D},result="given_up"}}': ("0x20 3x10", "3x30")},
     "RollcallSwitchLocked": {f'rollcall_throttle_locked_total{{{D},kind="switch"}}': ("0x25 1x5", "1x30")},
     "RollcallConferenceLocked": {f'rollcall_throttle_locked_total{{{D},kind="conference"}}': ("0x25 1x5", "1x30")},

@@ -25,9 +25,7 @@ from loader.store import open_store, sqlite_url
 from loader.store.restoring import DECIDED
 from tests.integration.conftest import Start
 from tests.integration.processes import DIRECTORY, Daemon, Installation, wait_until
-from tests.integration.test_admin import Admin, admin
-
-__all__ = ["admin"]
+from tests.integration.site import Site
 
 ALICIA = Owner(Level.ORGANIZER, "alicia")
 KILLS = 8
@@ -179,7 +177,7 @@ def test_a_daemon_takes_over_a_copy_put_where_its_database_was_deleted(
 
 
 def test_the_web_site_goes_on_with_the_copy_and_signs_nobody_in_by_an_old_link(
-    installation: Installation, admin: Callable[..., Admin], tmp_path: Path
+    installation: Installation, admin: Callable[..., Site], tmp_path: Path
 ) -> None:
     user = {"id": "alicia", "name": "Alicia", "email": "alicia@example.com", "role": "organizer", "organizer": "alicia"}
     companies = {"company": [DIRECTORY["company"][0] | {"user": [user]}]}

@@ -10,9 +10,9 @@ from tests.integration.conftest import Start
 from tests.integration.demo import Demo, environment, folder
 from tests.integration.demo import start as start_demo
 from tests.integration.processes import PROGRAMS, Installation, wait_until
-from tests.integration.test_admin import Admin, admin
+from tests.integration.site import Site
 
-__all__ = ["admin", "environment", "folder", "start_demo"]
+__all__ = ["environment", "folder", "start_demo"]
 
 PRODUCTION: Final = Path(__file__).parents[2] / "configs" / "production.toml"
 OF_THE_MACHINE: Final = {"clock", "disk", "open files"}
@@ -35,7 +35,7 @@ def examined(environment: dict[str, str], folder: Path, *arguments: str) -> list
     return [one for one in findings if one["state"] != "ok" and one["looked_at"] not in OF_THE_MACHINE]
 
 
-def test_a_new_installation_is_well(installation: Installation, start: Start, admin: Callable[..., Admin]) -> None:
+def test_a_new_installation_is_well(installation: Installation, start: Start, admin: Callable[..., Site]) -> None:
     """With the settings that are shipped, once daemon and web site run and somebody was let in."""
     installation.database.unlink()
     installation.key.unlink()

@@ -155,6 +155,7 @@ def test_every_setting_of_daemon_and_tool_is_told_to_the_operator_with_its_defau
         f"{section}.{name}": default if isinstance(default, str) else json.dumps(default)
         for section in sections
         for name, default in asdict(getattr(Settings(), section)).items()
+        if not isinstance(default, msgspec.Struct)  # a section of its own, such as TLS
     }
     assert told == there_are
 

@@ -63,12 +63,6 @@ def tell(daemon: Daemon, token: str, call_id: str, event: str) -> int:
     return daemon.tell(token, call_id, event)
 
 
-def keepers(daemon: Daemon) -> list[int]:
-    """The process IDs of the daemon's children."""
-    pid = daemon.process.pid
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 @pytest.fixture
 def ends(installation: Installation) -> Iterator[None]:
     """Keepers whose daemon was killed have ended when the test has: they end by themselves."""
@@ -159,7 +153,7 @@ def test_a_thousand_calls_through_all_doors_and_a_kill_in_the_middle(
 
 def test_a_kill_of_daemon_and_keeper_loses_nothing(start: Start, token: str, rolls: Rolls) -> None:
     daemon = start().wait_until_ready()
-    (keeper,) = keepers(daemon)
+    (keeper,) = daemon.keepers
     os.kill(keeper, signal.SIGSTOP)
     for number in range(20):
         assert verify(daemon, token, f"1.{number}")
@@ -175,7 +169,7 @@ def test_a_kill_of_daemon_and_keeper_loses_nothing(start: Start, token: str, rol
 
 def test_a_keeper_that_ends_is_started_again(start: Start, token: str, rolls: Rolls) -> None:
     daemon = start().wait_until_ready()
-    (keeper,) = keepers(daemon)
+    (keeper,) = daemon.keepers
     os.kill(keeper, signal.SIGKILL)
     assert verify(daemon, token, "1.1")
     wait_until(lambda: rolls.call_ids() == {"1.1": 1})
@@ -185,7 +179,7 @@ def test_a_keeper_that_ends_is_started_again(start: Start, token: str, rolls: Ro
 def test_a_signal_to_all_processes_leaves_nothing_behind(start: Start, token: str, rolls: Rolls) -> None:
     """As who stops a service may send it to the keeper too, and Ctrl-C does."""
     daemon = start().wait_until_ready()
-    (keeper,) = keepers(daemon)
+    (keeper,) = daemon.keepers
     assert verify(daemon, token, "1.0")
     wait_until(lambda: rolls.call_ids() == {"1.0": 1})
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -206,7 +200,7 @@ def test_a_rotation_of_the_key_stops_neither_rolls_nor_the_next_start(
     installation.rollcall("key", "rotate")
     assert verify(daemon, token, "1.2")
     wait_until(lambda: len(rolls.call_ids()) == 2)
-    os.kill(keepers(daemon)[0], signal.SIGKILL)
+    os.kill(daemon.keepers[0], signal.SIGKILL)
     assert verify(daemon, token, "1.3")
     wait_until(lambda: len(rolls.call_ids()) == 3)
     assert daemon.stop() == 0

@@ -97,7 +97,7 @@ class _Served(TestServer):
     """The site as it is served."""
 
     async def _make_runner(self, **_kwargs: Any) -> BaseRunner:
-        return _runner(self.app)
+        return _runner(self.app, 100)
 
 
 @pytest.fixture

@@ -126,6 +126,8 @@ def events(logged: list[EventDict]) -> list[str]:
 
 def connections_in_use(store: Store) -> int:
     """How many connections of the store have been taken out and not given back."""
-    pool = store._engine.pool
-    assert isinstance(pool, AsyncAdaptedQueuePool)
-    return pool.checkedout()
+    used = 0
+    for pool in store._engine.pool, store._writer.pool:
+        assert isinstance(pool, AsyncAdaptedQueuePool)
+        used += pool.checkedout()
+    return used

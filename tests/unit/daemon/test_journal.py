@@ -15,8 +15,8 @@ import structlog
 
 from daemon import journal as journals
 from daemon.journal import Journal, JournalError
-from daemon.journal_files import JournalReader, bytes_used, record, segment_file, segments
 from loader.errors import KeyFileError
+from loader.journal_files import JournalReader, bytes_used, record, segment_file, segments
 from loader.keyring import FollowedKeys, Keyring
 from loader.roll import Admitted, Event, Joined, Left, Refused
 from loader.store.rolls import BEGINNING, Progress
@@ -435,7 +435,7 @@ async def test_what_has_waited_for_long_is_not_written_all_at_once(
             journal.append(left(number))
             await journal.kept()
         disk.error = None
-        await until(lambda: journal._problem is None)
+        await until(lambda: journal.problem is None)
         journal.append(left(35))
         await journal.kept()
         assert read(journal, keyring) == [left(number) for number in range(36)]

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from daemon.journal import Journal
-from daemon.journal_files import JournalReader
 from daemon.journalled_roll import JournalledRoll
 from loader.index import Decision, Question
+from loader.journal_files import JournalReader
 from loader.keyring import Keyring
 from loader.model import Conference, Passcode
 from loader.roll import Admitted, Event, Joined, Left, Locked

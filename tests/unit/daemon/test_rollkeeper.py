@@ -7,8 +7,8 @@ import pytest
 
 from daemon import rollkeeper
 from daemon.journal import Journal
-from daemon.journal_files import JournalReader
 from daemon.rollkeeper import RollKeeper
+from loader.journal_files import JournalReader
 from loader.keyring import Keyring
 from loader.roll import Event, Left
 from loader.store import Store

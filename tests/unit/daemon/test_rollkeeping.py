@@ -48,3 +48,25 @@ async def test_a_keeper_that_does_not_run_is_started_again_and_told_of_once(
             await until(lambda: starts.exists() and len(starts.read_text()) > 3)
     await journal.close()
     assert [line["problem"] for line in logged].count(problem) == 1
+
+
+async def test_a_keeper_that_is_killed_before_it_is_spoken_to_is_started_again(
+    tmp_path: Path, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its input is closed by then: under uvloop to write there raises RuntimeError, which nobody expected."""
+    program, starts = tmp_path / "python", tmp_path / "starts"
+    program.write_text(f"#!/bin/sh\necho >> {starts}\ncat >> /dev/null\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.setattr(rollkeeping, "_AGAIN", 0.01)
+
+    def refuses(_writer: asyncio.StreamWriter, _data: bytes) -> None:
+        raise RuntimeError("the handler is closed")
+
+    monkeypatch.setattr(asyncio.StreamWriter, "write", refuses)
+    journal = Journal(tmp_path / "journal", lambda: keyring)
+    keeping = RollKeeping(journal, Settings)
+    async with keeping.keeping():
+        await until(lambda: starts.exists() and len(starts.read_text()) > 3)
+        assert keeping.problem == "the keeper cannot be used: RuntimeError"
+    await journal.close()

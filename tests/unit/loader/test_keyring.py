@@ -50,6 +50,18 @@ def test_a_key_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         Keyring.create(tmp_path / "var" / "rollcall.key")
 
 
+def test_a_key_file_that_systemd_hands_over_may_show_bits_of_a_group(
+    keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They stand for the service's own access there, as an ACL; others must have none there either."""
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(keyring.path.parent))
+    keyring.path.chmod(0o440)
+    assert Keyring.load(keyring.path).key_ids == keyring.key_ids
+    keyring.path.chmod(0o444)
+    with pytest.raises(KeyFileError, match="chmod 600"):
+        Keyring.load(keyring.path)
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
 def test_a_key_file_that_others_can_read_is_refused(keyring: Keyring, mode: int) -> None:
     """The error says how to mend it."""

@@ -193,7 +193,7 @@ async def test_a_full_disk_leaves_what_was(store: Store, tmp_path: Path) -> None
         async with store.writing() as writing:
             await writing.insert_rows("company", [{"id": f"c{n}", "name": "x" * 200} for n in range(2000)])
 
-    async with store._engine.connect() as connection:
+    async with store._writer.connect() as connection:
         pages = (await connection.exec_driver_sql("PRAGMA page_count")).scalar_one()
         await connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 20}")
     with pytest.raises(DatabaseUnavailable, match=r"rollcall\.db: database or disk is full"):

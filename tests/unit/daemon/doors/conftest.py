@@ -24,6 +24,7 @@ from daemon.metrics import Metrics
 from daemon.throttle import NO_THROTTLE, Throttle
 from daemon.verify import Verifier
 from loader.compiled import Block, compile_list
+from loader.connections import Limits
 from loader.index import EMPTY, Index
 from loader.model import Conference, Entry, Level, Owner, Passcode, Pin, Revision, Switch
 
@@ -261,7 +262,12 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    live: Live, *, at_once: bool = True, drain_timeout: float = 5.0, throttle: Throttle = NO_THROTTLE
+    live: Live,
+    *,
+    at_once: bool = True,
+    drain_timeout: float = 5.0,
+    throttle: Throttle = NO_THROTTLE,
+    limits: Limits = Limits(),  # noqa: B008 - a value
 ) -> AsyncIterator[Served]:
     """The HTTP door on a port that the system has chosen."""
     metrics = Metrics("0")
@@ -273,6 +279,7 @@ async def serving(
         late_posts=door.late_posts,
         at_once=at_once,
         drain_timeout=lambda: drain_timeout,
+        limits=limits,
     )
     async with listening(server, metrics, is_described=True) as served:
         yield served

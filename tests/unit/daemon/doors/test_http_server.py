@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ import structlog
 
 from daemon.doors import http_server
 from daemon.live import Live
+from loader import connections
+from loader.connections import Limits
 from tests.unit.daemon.doors.conftest import Served, get, post, serving
 
 ASKED = {"passcode": "7784321", "pin": "004127"}
@@ -338,9 +341,40 @@ async def test_a_client_that_reads_nothing_is_let_go(either_way: Served, monkeyp
             await asyncio.sleep(0)
 
 
+async def test_a_client_that_leaves_an_answer_unread_for_too_long_is_let_go(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However little it is."""
+    monkeypatch.setattr(http_server, "_MAX_UNREAD", 1 << 30)
+    monkeypatch.setattr(connections, "_EVERY", 0.01)
+    async with serving(live, limits=Limits(unread=0.1)) as door:
+        client = await door.client()
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        with suppress(ConnectionError):
+            for _ in range(1000):
+                await client.send(get("/openapi.json") * 50)
+        async with asyncio.timeout(10):
+            while door.server.connections:
+                await asyncio.sleep(0.01)
+        assert (await (await door.client()).ask(QUESTION)).status == 200
+
+
+async def test_who_reads_and_asks_again_in_time_is_kept(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a connection that has been answered on in either way."""
+    monkeypatch.setattr(connections, "_EVERY", 0.01)
+    async with serving(live, limits=Limits(idle=0.5, head=0.5, unread=0.5)) as door:
+        client, idle = await door.client(), await door.client()
+        for question in (QUESTION, get("/openapi.json")) * 10:
+            await client.send(question[:30])
+            await asyncio.sleep(0.05)
+            await client.send(question[30:])
+            assert (await client.answer()).status == 200
+        assert await idle.is_closed()
+
+
 @pytest.mark.parametrize("at_once", [True, False])
 async def test_at_the_end_what_is_idle_is_closed_and_what_is_under_way_is_answered(live: Live, at_once: bool) -> None:
-    """The idle at once: a question on them would not be heard any more."""
+    """The idle after a moment, in which what is on its way still comes."""
     async with serving(live, at_once=at_once, drain_timeout=60) as door:
         new, idle, half, busy = [await door.client() for _ in range(4)]
         for client in (idle, half, busy):
@@ -371,6 +405,21 @@ async def test_what_came_just_before_the_end_is_answered(live: Live, at_once: bo
         assert await client.is_closed()
 
 
+async def test_what_was_on_its_way_when_the_end_began_is_answered(live: Live) -> None:
+    """On a connection that has just been opened, and on one that was idle; the answer is the last there."""
+    async with serving(live) as door:
+        new, idle = await door.client(), await door.client()
+        await idle.ask(QUESTION)
+        await door.until(lambda: len(door.server.connections) == 2)
+        stopping = door.stopping()
+        await door.until(lambda: door.server._draining)
+        for client in (new, idle):
+            answer = await client.ask(QUESTION)
+            assert (answer.json["result"], answer.headers["connection"]) == ("accepted", "close")
+            assert await client.is_closed()
+        await stopping
+
+
 async def test_what_is_asked_after_the_end_has_begun_is_answered_with_a_close(live: Live) -> None:
     """On a connection that was on its way when the others were closed."""
     async with serving(live) as door:
@@ -386,9 +435,10 @@ async def test_an_answer_that_has_not_left_yet_is_not_lost_at_the_end(served: Se
     await client.ask(QUESTION)
     (connection,) = served.server.connections
     connection.data_received(QUESTION)
-    served.server.pre_shutdown()
+    stopping = served.stopping()
     assert (await client.answer()).status == 200
     assert await client.is_closed()
+    await stopping
 
 
 async def test_an_answer_that_has_not_left_yet_is_not_lost_when_the_client_closes_its_side(served: Served) -> None:

@@ -5,6 +5,7 @@ import hmac
 import socket
 import struct
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,6 +25,7 @@ from loader.errors import SettingsError
 from loader.index import Index
 from loader.logs import exception_told
 from loader.model import Conference, Passcode
+from loader.ports import Ports
 from loader.service import PortError
 from tests.unit.daemon.doors.conftest import OWNERS
 from tests.unit.daemon.doors.radius_gateway import (
@@ -603,6 +605,26 @@ async def test_what_has_come_is_answered_at_the_end(live: Live, tmp_path: Path) 
                 waiting.sendto(access(identifier=identifier).RequestPacket(), ("127.0.0.1", port))
         waiting.settimeout(10)
         assert [waiting.recv(4096)[1] for _ in range(100)] == list(range(100))
+
+
+async def test_what_comes_while_nobody_is_there_waits_at_the_sockets_that_systemd_holds(
+    live: Live, tmp_path: Path
+) -> None:
+    """Also at several of one name; the next daemon answers it."""
+    settings = Radius(enabled=True, port=0, accounting_port=0, clients_file=str(clients_file(tmp_path)))
+    with ExitStack() as stack:
+        waiting, one, other = (stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(3))
+        for held in (one, other):
+            held.bind(("127.0.0.1", 0))
+            held.setblocking(False)
+        waiting.settimeout(10)
+        for identifier in (7, 8):
+            for held in (one, other):
+                waiting.sendto(access(identifier=identifier).RequestPacket(), held.getsockname())
+            ports = Ports(None, {"doors.radius.port": [one.dup(), other.dup()]})
+            async with serving(settings, surroundings(live)._replace(ports=ports)) as port:
+                assert port == one.getsockname()[1]
+            assert [waiting.recv(4096)[1] for _ in range(2)] == [identifier] * 2
 
 
 async def test_at_the_end_nobody_can_keep_the_door_open(live: Live, tmp_path: Path) -> None:

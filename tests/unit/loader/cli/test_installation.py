@@ -117,6 +117,26 @@ def test_a_rotated_key_reads_all_lists(run: Run, write: Write, installed: Path) 
     assert [run("export", *ALICIA), run("export", "--company", "globaltest")] == lists
 
 
+def test_a_key_that_is_prepared_is_in_no_use_until_the_rotation_goes_on(
+    run: Run, write: Write, installed: Path
+) -> None:
+    """So that services with a copy of the file can be started anew in between. Twice is as once."""
+    run("import", write("4127,Mike"), *ALICIA)
+    before = Keyring.load(KEY)
+    for _ in range(2):
+        status, out, _ = run("key", "rotate", "--prepare")
+        assert status == 0
+        assert "in no use yet" in out
+    copied = Keyring.load(KEY)
+    assert copied.key_ids > before.key_ids
+    assert copied.current not in before.key_ids
+    run("import", write("4128,Jane"), "--company", "globaltest")
+    assert run("key", "rotate")[0] == 0
+    assert Keyring.load(KEY).key_ids == {copied.current}
+    # Before it went on, what was sealed was sealed under the key that all know.
+    assert len(copied.key_ids) == 2
+
+
 def test_a_token_is_shown_once_and_kept_as_a_hash(run: Run, installed: Path) -> None:
     """Standard output is the token and nothing else; no file holds it."""
     status, token, err = run("switch", "add", "pbx-1")

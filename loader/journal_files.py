@@ -18,7 +18,7 @@ import os
 import re
 import secrets
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -85,6 +85,31 @@ def record(events: Sequence[Event], keyring: Keyring, journal_id: str, place: Pr
     key_id = keyring.current
     sealed = keyring.seal_secret(_purpose(journal_id, place), _encode(events), key_id=key_id)
     return _HEAD.pack(len(sealed), key_id.encode("ascii")) + sealed
+
+
+def keys_waiting(folder: Path, taken: Mapping[str, tuple[int, int]]) -> set[str]:
+    """The IDs of the keys that events of these journals are sealed under which the database has not taken yet.
+
+    `folder` holds the journals of a machine's daemons; `taken` tells how far each is taken (segment, offset), by its
+    identity.
+    """
+    found: set[str] = set()
+    for journal in sorted(one for one in folder.glob("*") if (one / "id").exists()):
+        segment, offset = taken.get(identity(journal), (0, 0))
+        for number in segments(journal):
+            if number < segment:
+                continue
+            # The keeper may just have taken and deleted it.
+            with suppress(FileNotFoundError), segment_file(journal, number).open("rb") as file:
+                file.seek(offset if number == segment else 0)
+                while len(head := file.read(_HEAD.size)) == _HEAD.size:
+                    length, key = _HEAD.unpack(head)
+                    key_id = key.decode("ascii", "replace")
+                    if _KEY_ID.fullmatch(key_id) is None:
+                        break
+                    found.add(key_id)
+                    file.seek(length, 1)
+    return found
 
 
 class JournalReader:
