@@ -82,7 +82,7 @@ async def add_switch(request: web.Request) -> web.Response:
     name = (await form(request)).get("name", "").strip()
     token = new_token()
     try:
-        await request.app[keys.STORE].add_switch(Switch(parse_identifier(name), token_hash(token), time.time()))
+        await request.app[keys.STORE].add_switch(Switch.new(parse_identifier(name), token_hash(token), time.time()))
     except InvalidValue:
         return await _switches_page(request, 422, name=name, problem="invalid")
     except AlreadyExists:
