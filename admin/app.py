@@ -37,6 +37,7 @@ from admin.pages import (
     rolls,
     send_roll,
     signin,
+    switches,
     upload,
 )
 from admin.post import Post
@@ -79,6 +80,7 @@ _PAGES: Final = (
     choices,
     directory,
     installation,
+    switches,
     audit,
 )
 
