@@ -36,7 +36,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 async def _add(settings: Settings, args: argparse.Namespace) -> None:
     token, now = new_token(), time.time()
-    switch = Switch(args.name, now, (SwitchToken(token_hash(token), now),), _networks(args.networks), args.rate)
+    switch = Switch.new(args.name, token_hash(token), now, _networks(args.networks), args.rate)
     async with open_store(settings.database.url) as store:
         await store.add_switch(switch)
     _show(args.name, token)

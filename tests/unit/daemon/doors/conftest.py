@@ -68,6 +68,12 @@ def live(index: Index) -> Live:
     return live
 
 
+class At(NamedTuple):
+    """The other end of a connection."""
+
+    address: str = "192.0.2.7"
+
+
 class Answer(NamedTuple):
     """An answer as it came over the wire."""
 

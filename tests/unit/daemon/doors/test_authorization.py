@@ -1,7 +1,7 @@
 """Tokens as HTTP carries them."""
 
 import base64
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import structlog
@@ -13,7 +13,7 @@ from daemon.doors.problem import Problem
 from daemon.live import Live
 from loader.model import Switch, SwitchToken
 from loader.tokens import token_hash
-from tests.unit.daemon.doors.conftest import TOKEN
+from tests.unit.daemon.doors.conftest import TOKEN, At
 
 SENT = f"Bearer {TOKEN}"
 OLD = "rc_the-one-before"
@@ -26,12 +26,6 @@ def headers(authorization: str | None) -> CIMultiDictProxy[str]:
 
 def basic(credentials: str) -> str:
     return "Basic " + base64.b64encode(credentials.encode()).decode()
-
-
-class At(NamedTuple):
-    """The other end of a connection."""
-
-    address: str = "192.0.2.7"
 
 
 def switch_of(live: Live, authorization: str | None, *, peer: Peer = At(), **how: Any) -> str:  # noqa: B008 - a value
