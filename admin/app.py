@@ -37,6 +37,7 @@ from admin.pages import (
     rolls,
     send_roll,
     signin,
+    switches,
     upload,
 )
 from admin.post import Post
@@ -89,6 +90,7 @@ _PAGES: Final = (
     choices,
     directory,
     installation,
+    switches,
     audit,
 )
 

@@ -68,7 +68,7 @@ class Daemon:
         self._version = version("rollcall")
         self._keyring = Keyring.load(Path(settings.key.file))
         self._journal_keys = FollowedKeys(self._keyring)
-        self._live = Live()
+        self._live = Live(settings.daemon.switch_rate)
         self._health = Health(settings.daemon.stale_after)
         self._metrics = Metrics(self._version)
         self._metrics.database_up.set_function(lambda: float(self._health.database_up(time.monotonic())))
@@ -118,6 +118,7 @@ class Daemon:
             document(self._version),
             roll,
             self._metrics.call_events(DOOR),
+            self._metrics.tokens_refused(DOOR),
         )
         door = HttpServer(
             http.gets,

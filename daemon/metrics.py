@@ -42,6 +42,12 @@ class Metrics:
             ["door", "status"],
             registry=registry,
         )
+        self._tokens_refused = Counter(
+            "rollcall_tokens_refused",
+            "Tokens of switches that were not taken, by why: they have expired, or came from another address.",
+            ["door", "why"],
+            registry=registry,
+        )
         self._dropped = Counter(
             "rollcall_questions_dropped",
             "Questions over other protocols that got no answer or were broken off, by why.",
@@ -139,6 +145,15 @@ class Metrics:
 
         def count(status: int) -> None:
             self._refused.labels(door, str(status)).inc()
+
+        return count
+
+    def tokens_refused(self, door: str) -> Callable[[str], None]:
+        """What counts the tokens of switches that one door does not take, by why: `expired`, `address`."""
+        reasons = {why: self._tokens_refused.labels(door, why) for why in ("expired", "address")}
+
+        def count(why: str) -> None:
+            reasons[why].inc()
 
         return count
 

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from daemon.doors.http_reply import Get, Headers, Reply, head
+from daemon.doors.http_reply import Get, Headers, Peer, Reply, head
 from daemon.health import Health
 
 DOOR: Final = "operations"
@@ -31,12 +31,12 @@ class Operations:
         """What answers this path."""
         return {"/metrics": self._metrics, "/healthz": self._up, "/readyz": self._ready}.get(path)
 
-    def _up(self, _target: str, _headers: Headers) -> Reply:
+    def _up(self, _target: str, _headers: Headers, _peer: Peer) -> Reply:
         return _UP
 
-    def _ready(self, _target: str, _headers: Headers) -> Reply:
+    def _ready(self, _target: str, _headers: Headers, _peer: Peer) -> Reply:
         readiness = self._health.readiness(time.monotonic())
         return Reply(_READINESS_HEAD[readiness.ready], msgspec.json.encode(readiness))
 
-    def _metrics(self, _target: str, _headers: Headers) -> Reply:
+    def _metrics(self, _target: str, _headers: Headers, _peer: Peer) -> Reply:
         return Reply(_METRICS_HEAD, generate_latest(self._registry))

@@ -10,6 +10,7 @@ be done, and its text tells an operator what to do about it. No text holds a PIN
     ├── InvalidValue            a text is not what its field takes (a passcode, an identifier, an entry)
     ├── NotFound                there is no such owner, conference, revision or switch
     ├── AlreadyExists           the name is taken
+    ├── OverlapError            a switch's old token is still good beside its new one; nothing was changed
     ├── ListRefused             the list file has problems; nothing was changed
     ├── StaleRevision           somebody else changed the list first; nothing was changed
     ├── KeyFileError            the key file is missing, unreadable, malformed, or not the one of this database
@@ -54,6 +55,15 @@ class NotFound(RollcallError, LookupError):
 
 class AlreadyExists(RollcallError):
     """The name is taken."""
+
+
+class OverlapError(RollcallError):
+    """A switch has two good tokens, and would have three."""
+
+    def __init__(self, switch_id: str, until: float) -> None:
+        super().__init__(f"switch {switch_id} still has an old token beside its new one")
+        self.until = until
+        """When the old one's end is, in seconds since 1970 UTC."""
 
 
 class ListRefused(RollcallError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import Final, NamedTuple, NewType
+from typing import Final, NamedTuple, NewType, Self
 
 import msgspec
 
@@ -27,6 +27,12 @@ LANGUAGES: Final = ("en", "fr", "de", "ja")
 
 MAX_FIELD_LENGTH: Final = 200
 """Characters in one field of an entry, or in a title or name of the directory."""
+
+MAX_SWITCH_RATE: Final = 100_000
+"""The highest limit that can be set of a switch's requests a second."""
+
+MAX_OVERLAP: Final = 365 * 86400.0
+"""Seconds that a switch's old token may stay good beside its new one, at most."""
 
 _PIN = re.compile(r"[0-9]{2,10}", re.ASCII)
 _PASSCODE = re.compile(r"[0-9]{1,32}", re.ASCII)
@@ -155,12 +161,45 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     committed_at: float
 
 
+class SwitchToken(msgspec.Struct, frozen=True, gc=False):
+    """What a switch proves itself with. Only its SHA-256 is kept.
+
+    ``created_at`` and ``expires_at`` are in seconds since 1970 UTC; a token without an end is the switch's newest.
+    """
+
+    hash: bytes
+    created_at: float
+    expires_at: float | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """What it is called where it must not be shown: the first eight hexadecimal digits of its SHA-256."""
+        return self.hash[:4].hex()
+
+    def is_good(self, now: float) -> bool:
+        return self.expires_at is None or now < self.expires_at
+
+
 class Switch(msgspec.Struct, frozen=True, gc=False):
-    """A telephone system that asks. Of its token only the SHA-256 is kept."""
+    """A telephone system that asks.
+
+    ``tokens`` are in the order in which they were made. ``networks`` are where it may ask from, such as `192.0.2.0/24`;
+    without any, from anywhere. ``rate`` is how many requests it may make a second: 0 for any number, None for what the
+    setting `daemon.switch_rate` says.
+    """
 
     id: str
-    token_hash: bytes
     created_at: float
+    tokens: tuple[SwitchToken, ...]
+    networks: tuple[str, ...] = ()
+    rate: int | None = None
+
+    @classmethod
+    def new(
+        cls, switch_id: str, token_hash: bytes, now: float, networks: tuple[str, ...] = (), rate: int | None = None
+    ) -> Self:
+        """A switch as it begins: with one token."""
+        return cls(switch_id, now, (SwitchToken(token_hash, now),), networks, rate)
 
 
 class User(msgspec.Struct, frozen=True, gc=False):

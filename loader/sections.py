@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from loader.model import MAX_SWITCH_RATE
+
 Port = Annotated[int, Meta(ge=0, le=65535)]
 """A TCP or UDP port; 0 lets the system choose one (for tests)."""
 
@@ -60,6 +62,8 @@ class Daemon(Section, frozen=True):
     at_once: bool = True
     """Whether plain questions are answered where they are parsed; off, each waits for its connection's task."""
     tls: Tls = Tls()
+    switch_rate: Annotated[int, Meta(ge=0, le=MAX_SWITCH_RATE)] = 0
+    """Requests a second of a switch that has no rate of its own; 0 for any number."""
 
 
 class Admin(Section, frozen=True):

@@ -1,8 +1,6 @@
-"""What an operator runs: companies, switches and their tokens, and who is signed in."""
+"""What an operator runs: companies, and who is signed in."""
 
 from __future__ import annotations
-
-import time
 
 from aiohttp import web
 
@@ -12,9 +10,8 @@ from admin.rendering import render
 from admin.security import form
 from admin.visitor import visitor_of
 from loader.errors import AlreadyExists, InvalidValue, NotFound
-from loader.model import Switch, parse_identifier, parse_text
+from loader.model import parse_identifier, parse_text
 from loader.store import Desk, People
-from loader.tokens import new_token, token_hash
 
 routes = web.RouteTableDef()
 
@@ -49,63 +46,6 @@ async def add_company(request: web.Request) -> web.Response:
         return await _companies_page(request, 422, fields, "taken")
     visitor.notice(visitor._("Saved."))
     raise web.HTTPSeeOther(f"/companies/{row['id']}")
-
-
-@routes.get("/switches")
-async def switches(request: web.Request) -> web.Response:
-    return await _switches_page(request)
-
-
-async def _switches_page(
-    request: web.Request, status: int = 200, *, name: str = "", token: str = "", problem: str | None = None
-) -> web.Response:
-    visitor, store = visitor_of(request), request.app[keys.STORE]
-    require(visitor.user, Action.INSTALLATION)
-    return render(
-        request,
-        visitor,
-        "switches.html",
-        status,
-        switches=await store.switches(),
-        daemons=await store.daemons(),
-        position=await store.position(),
-        now=time.time(),
-        name=name,
-        token=token,
-        problem=problem,
-    )
-
-
-@routes.post("/switches")
-async def add_switch(request: web.Request) -> web.Response:
-    """The token is on the answer to this one request, and nowhere else."""
-    visitor = visitor_of(request)
-    require(visitor.user, Action.INSTALLATION)
-    name = (await form(request)).get("name", "").strip()
-    token = new_token()
-    try:
-        switch = Switch(parse_identifier(name), token_hash(token), time.time())
-        async with request.app[keys.STORE].together() as store:
-            await store.add_switch(switch)
-            await Desk(store).record(visitor.did("switch_added", name))
-    except InvalidValue:
-        return await _switches_page(request, 422, name=name, problem="invalid")
-    except AlreadyExists:
-        return await _switches_page(request, 422, name=name, problem="taken")
-    return await _switches_page(request, 201, name=name, token=token)
-
-
-@routes.post("/switches/{id}/remove")
-async def remove_switch(request: web.Request) -> web.Response:
-    visitor = visitor_of(request)
-    require(visitor.user, Action.INSTALLATION)
-    await form(request)
-    switch_id = request.match_info["id"]
-    async with request.app[keys.STORE].together() as store:
-        await store.remove_switch(switch_id)
-        await Desk(store).record(visitor.did("switch_removed", switch_id))
-    visitor.notice(visitor._("The token of %(name)s is refused from now on.", name=switch_id))
-    raise web.HTTPSeeOther("/switches")
 
 
 @routes.get("/sessions")

@@ -13,7 +13,8 @@ from admin.rendering import render
 from admin.security import form
 from admin.visitor import visitor_of
 from loader.model import User
-from loader.store.lockouts import CONFERENCE, KEPT, SWITCH
+from loader.store import Desk
+from loader.store.lockouts import CONFERENCE, KEPT, SWITCH, Lockouts
 
 routes = web.RouteTableDef()
 
@@ -47,10 +48,13 @@ async def unlock(request: web.Request) -> web.Response:
     visitor, lockouts = visitor_of(request), request.app[keys.LOCKOUTS]
     lockout = await require_lockout(lockouts, request.app[keys.KEYRING], visitor.user, request.match_info["id"])
     await form(request)
-    if not await lockouts.unlock([lockout.id], by=visitor.user.id, at=time.time()):
+    async with request.app[keys.STORE].together() as store:
+        unlocked = await Lockouts(store).unlock([lockout.id], by=visitor.user.id, at=time.time())
+        if unlocked:
+            await Desk(store).record(visitor.did("unlocked", lockout.about, lockout.detail))
+    if not unlocked:
         visitor.notice(visitor._("That was not locked any more."))
         raise web.HTTPSeeOther("/locked")
-    await request.app[keys.DESK].record(visitor.did("unlocked", lockout.about, lockout.detail))
     visitor.notice(
         visitor._("%(switch)s is unlocked: its callers may try again.", switch=lockout.switch)
         if lockout.kind == SWITCH

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import secrets
 import time
 from typing import Final
@@ -102,7 +103,10 @@ async def begin_oidc(request: web.Request) -> web.Response:
 async def finish_oidc(request: web.Request) -> web.Response:
     visitor, oidc = visitor_of(request), request.app[keys.OIDC]
     remembered = visitor.session.pop("oidc", None)
-    if not oidc.enabled or remembered is None or request.query.get("state") != remembered["state"]:
+    if not oidc.enabled or remembered is None:
+        raise NotFound("there is no such page")
+    state = request.query.get("state", "")
+    if not hmac.compare_digest(remembered["state"].encode(), state.encode("utf-8", "replace")):
         raise NotFound("there is no such page")
     try:
         user = await request.app[keys.PEOPLE].user(await oidc.finish(str(request.url), remembered))

@@ -202,12 +202,12 @@ async def keep_token(settings: Settings) -> str:
 
 async def take_token(store: Store, token: str) -> None:
     """Have the demo's switch known by this token."""
-    known = {switch.id: switch.token_hash for switch in await store.switches()}
-    if known.get(SWITCH) == token_hash(token):
+    known = {switch.id: [one.hash for one in switch.tokens] for switch in await store.switches()}
+    if token_hash(token) in known.get(SWITCH, ()):
         return
     if SWITCH in known:
         await store.remove_switch(SWITCH)
-    await store.add_switch(Switch(SWITCH, token_hash(token), time.time()))
+    await store.add_switch(Switch.new(SWITCH, token_hash(token), time.time()))
 
 
 async def keep_password(settings: Settings) -> str:

@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import ClassVar, Final
 
 from daemon.doors.cloud_address import CloudAddress
-from daemon.doors.http_reply import NO_CONTENT, Get, Headers, Post, Reply, problem_reply
+from daemon.doors.http_reply import NO_CONTENT, Get, Headers, Peer, Post, Reply, problem_reply
 from daemon.doors.problem import Problem
 from daemon.doors.webhook_dialogues import Rendering, Told, WebhookDialogues
 from daemon.verify import Verification
@@ -49,7 +49,7 @@ class CloudDoor(ABC):
     def render(self, rendering: Rendering) -> Reply:
         """A step of the dialogue as the cloud is told it."""
 
-    def _asked(self, target: str, headers: Headers, body: bytes) -> Reply:
+    def _asked(self, target: str, headers: Headers, body: bytes, _peer: Peer) -> Reply:
         begun = perf_counter()
         told = self._checked(self.read(self._address, target, headers, body))
         if told.event is not None:
@@ -57,7 +57,7 @@ class CloudDoor(ABC):
             return self._dialogues.note(told)
         return self._dialogues.answer(target, told, begun, self.render)
 
-    def _reported(self, target: str, headers: Headers, body: bytes) -> Reply:
+    def _reported(self, target: str, headers: Headers, body: bytes, _peer: Peer) -> Reply:
         told = self.read(self._status, target, headers, body)
         return NO_CONTENT if told.event is None else self._dialogues.note(self._checked(told))
 

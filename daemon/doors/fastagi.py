@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
-from functools import lru_cache, partial
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from functools import partial
 from time import perf_counter
-from typing import Final, TypeAlias, cast
+from typing import Final, cast
 
 import structlog
 
@@ -22,8 +21,9 @@ from daemon.doors.dialogue import Prompt
 from daemon.doors.surroundings import Surroundings
 from daemon.verify import Verification
 from loader.door_sections import FastAgi
-from loader.errors import SettingsError
+from loader.errors import InvalidValue, SettingsError
 from loader.index import MAX_TOLD, Question
+from loader.networks import Networks
 
 log = structlog.get_logger(__name__)
 
@@ -36,8 +36,6 @@ _BETWEEN_LOOKS: Final = 0.1
 """Seconds between two looks for connections that are overdue."""
 _HANGUP: Final = b"HANGUP"
 """The line that Asterisk sends, between replies, when the caller has hung up."""
-
-_Network: TypeAlias = IPv4Network | IPv6Network
 
 
 @asynccontextmanager
@@ -67,14 +65,13 @@ class FastAgiDoor:
         self._roll = surroundings.roll(DOOR)
         self.when_kept: Final = surroundings.rolls.when_kept
         self._networks = _networks(settings.allow)
-        self._is_allowed = lru_cache(1024)(self._lies_in_a_network)
         self._missing: set[Prompt] = set()
         """Prompts that Asterisk has no sound for, as far as it is known; each is told once."""
         self._drained: asyncio.Future[None] | None = None
 
     def refusal(self, address: str) -> str | None:
         """Why nobody from this address is answered now; None if he is."""
-        if not self._is_allowed(address):
+        if address not in self._networks:
             return "not_allowed"
         if self._drained is not None:
             return "stopped"
@@ -114,11 +111,6 @@ class FastAgiDoor:
         if prompt not in self._missing:
             self._missing.add(prompt)
             log.warning("sound_not_found", door=DOOR, setting=f"doors.{DOOR}.prompts.{prompt.value}")
-
-    def _lies_in_a_network(self, address: str) -> bool:
-        # An address of a link comes with the name of its interface.
-        ip = ip_address(address.partition("%")[0])
-        return any(ip in network for network in self._networks)
 
     # Connections
 
@@ -284,8 +276,8 @@ class _Connection(asyncio.Protocol):
             self.close("deadline" if self._due == self._ends else "timeout")
 
 
-def _networks(allow: str) -> list[_Network]:
+def _networks(allow: str) -> Networks:
     try:
-        return [ip_network(one) for one in allow.split()]
-    except ValueError as error:
+        return Networks(allow.split())
+    except InvalidValue as error:
         raise SettingsError(f"doors.{DOOR}.allow: {error}") from None

@@ -22,10 +22,9 @@ from xml.etree.ElementTree import Element
 
 import msgspec
 
-from daemon.doors.authorization import authorize
 from daemon.doors.dialogue import UNAVAILABLE, Admit, Ask, Dismiss, Prompt, State, Step, begin, heard
 from daemon.doors.form import read_form
-from daemon.doors.http_reply import Get, Headers, Post, Reply, head
+from daemon.doors.http_reply import Get, Headers, Peer, Post, Reply, head
 from daemon.doors.http_serving import WebDoor
 from daemon.doors.http_serving import serving as served
 from daemon.doors.markup import document, element, legal
@@ -75,7 +74,7 @@ class HttapiDoor:
     """Asks for passcode and PIN, and puts who is accepted into the conference under the name that his entry has."""
 
     def __init__(self, settings: Httapi, surroundings: Surroundings) -> None:
-        self._live = surroundings.live
+        self._switch_of = surroundings.authorization(DOOR, basic=True).switch_of
         self._verifier = surroundings.verifier(DOOR)
         self._roll = surroundings.roll(DOOR)
         self._sealed = Sealed(DOOR, surroundings.keyring, _Call)
@@ -98,9 +97,9 @@ class HttapiDoor:
         log = element("log", {"level": "ERR"}, f"Rollcall: {problem.title}. {_told(problem)}\n")
         return _reply([log, *self._goodbye((Prompt.UNAVAILABLE, Prompt.GOODBYE), _UNANSWERABLE)], close=problem.close)
 
-    def _answer(self, _target: str, headers: Headers, body: bytes) -> Reply:
+    def _answer(self, _target: str, headers: Headers, body: bytes, peer: Peer) -> Reply:
         begun = perf_counter()
-        authorize(self._live, headers, basic=True)
+        self._switch_of(headers, peer)
         fields = read_form(body, FIELDS)
         call_id, state, digits = fields[_CALL_ID][:MAX_TOLD], fields[_STATE], fields[_DIGITS]
         if not call_id:

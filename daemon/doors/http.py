@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote
 
 from aiohttp import hdrs
 
-from daemon.doors.authorization import authorize, not_loaded
+from daemon.doors.authorization import Authorization, not_loaded
 from daemon.doors.http_answer import (
     as_form,
     as_json,
@@ -21,7 +21,7 @@ from daemon.doors.http_answer import (
     problem_as_line,
 )
 from daemon.doors.http_question import READERS
-from daemon.doors.http_reply import NO_CONTENT, Get, Headers, LatePost, Post, Reply, head, problem_reply
+from daemon.doors.http_reply import NO_CONTENT, Get, Headers, LatePost, Peer, Post, Reply, head, problem_reply
 from daemon.doors.problem import Problem
 from daemon.live import Live
 from daemon.roll import NO_ROLL, Roll
@@ -52,8 +52,10 @@ class HttpDoor:
         description: bytes,
         roll: Roll = NO_ROLL,
         count: Callable[[str], None] = lambda _: None,
+        refused: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._live = live
+        self._switch_of = Authorization(live, refused).switch_of
         self._roll = roll
         self._count = count
         self._verify = verifier.verify
@@ -82,8 +84,8 @@ class HttpDoor:
     ) -> Post:
         first_lines = head(200, media_type)
 
-        def answer(_target: str, headers: Headers, body: bytes) -> Reply:
-            return Reply(first_lines, render(self._verified(headers, body)))
+        def answer(_target: str, headers: Headers, body: bytes, peer: Peer) -> Reply:
+            return Reply(first_lines, render(self._verified(headers, body, peer)))
 
         return Post(answer, refusal)
 
@@ -98,13 +100,13 @@ class HttpDoor:
         is_first = accepted.startswith(_FORM) and accepted.partition(",")[0].partition(";")[0].rstrip() == _FORM
         return self._styles["form" if is_first else "line"]
 
-    def _refuse_style(self, _target: str, headers: Headers, _body: bytes) -> Reply:
-        authorize(self._live, headers)
+    def _refuse_style(self, _target: str, headers: Headers, _body: bytes, peer: Peer) -> Reply:
+        self._switch_of(headers, peer)
         raise Problem(400, f"The style must be one of: {', '.join(self._styles)}.")
 
-    def _verified(self, headers: Headers, body: bytes) -> Verification:
+    def _verified(self, headers: Headers, body: bytes, peer: Peer) -> Verification:
         begun = perf_counter()
-        switch = authorize(self._live, headers)
+        switch = self._switch_of(headers, peer)
         media_type = headers.get(hdrs.CONTENT_TYPE, "")
         read = READERS.get(media_type) or READERS.get(media_type.partition(";")[0].strip().lower())
         if read is None:
@@ -123,8 +125,10 @@ class HttpDoor:
             return None
         return LatePost(partial(self._call_told, unquote(match["call_id"]), match["event"]), problem_reply)
 
-    async def _call_told(self, call_id: str, event: str, _target: str, headers: Headers, _body: bytes) -> Reply:
-        switch = authorize(self._live, headers)
+    async def _call_told(
+        self, call_id: str, event: str, _target: str, headers: Headers, _body: bytes, peer: Peer
+    ) -> Reply:
+        switch = self._switch_of(headers, peer)
         if len(call_id) > MAX_TOLD:
             raise _unknown_call()
         try:
@@ -137,11 +141,11 @@ class HttpDoor:
         (self._roll.joined if event == "joined" else self._roll.left)(switch, call_id)
         return NO_CONTENT
 
-    def _openapi(self, _target: str, _headers: Headers) -> Reply:
+    def _openapi(self, _target: str, _headers: Headers, _peer: Peer) -> Reply:
         return self._description
 
-    def _conference(self, passcode: str, _target: str, headers: Headers) -> Reply:
-        switch = authorize(self._live, headers)
+    def _conference(self, passcode: str, _target: str, headers: Headers, peer: Peer) -> Reply:
+        switch = self._switch_of(headers, peer)
         index = self._live.index
         if index is None:
             raise not_loaded()

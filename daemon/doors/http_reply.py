@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
 from time import time
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 from multidict import CIMultiDictProxy
@@ -26,18 +26,27 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
 NO_CONTENT: Final = Reply(b"HTTP/1.1 204 No Content\r\nCache-Control: no-store\r\n", b"")
 """What was told has been heard. It has no body, nor a length of one: RFC 9110, section 8.6."""
 
-Get: TypeAlias = Callable[[str, Headers], Reply]
-"""Answers a GET from its target, query and all, and its headers; raises Problem to refuse it."""
+
+class Peer(Protocol):
+    """Who is at the other end of a connection."""
+
+    @property
+    def address(self) -> str:
+        """Its address as the connection tells it; empty where there is none, as on a Unix socket."""
+
+
+Get: TypeAlias = Callable[[str, Headers, Peer], Reply]
+"""Answers a GET from its target, query and all, its headers, and who asks; raises Problem to refuse it."""
 
 
 class Post(NamedTuple):
-    """An address whose answers need no more than the target (query and all), the headers and the body of a POST.
+    """An address whose answers need no more than the target (query and all), the headers, the body, and who posts.
 
     `answer` raises Problem to refuse; `refusal` renders a problem. `styled` finds the form of the address that this
     target and these headers ask for, where there are several.
     """
 
-    answer: Callable[[str, Headers, bytes], Reply]
+    answer: Callable[[str, Headers, bytes, Peer], Reply]
     refusal: Callable[[Problem], Reply]
     styled: Callable[[str, Headers], Post] | None = None
 
@@ -45,7 +54,7 @@ class Post(NamedTuple):
 class LatePost(NamedTuple):
     """As :class:`Post`, for an answer that may have to wait for something."""
 
-    answer: Callable[[str, Headers, bytes], Awaitable[Reply]]
+    answer: Callable[[str, Headers, bytes, Peer], Awaitable[Reply]]
     refusal: Callable[[Problem], Reply]
 
 

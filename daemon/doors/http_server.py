@@ -24,7 +24,7 @@ from aiohttp import HttpVersion10, HttpVersion11, StreamReader, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import RawRequestMessage
 
-from daemon.doors.http_reply import Get, Headers, LatePost, Post, Renderer, Reply, problem_reply, unexpected
+from daemon.doors.http_reply import Get, Headers, LatePost, Peer, Post, Renderer, Reply, problem_reply, unexpected
 from daemon.doors.problem import Problem
 from daemon.roll import NO_ROLL, WhenKept
 from loader.connections import FAR_AWAY, Guard, Guarded, Limits
@@ -150,7 +150,7 @@ class HttpServer(web.Server):
             return False
         if post.styled is not None:
             post = post.styled(message.path, message.headers)
-        reply = self.answer_post(post, message.path, message.headers, payload.read_nowait())
+        reply = self.answer_post(post, message.path, message.headers, payload.read_nowait(), connection)
         # Answers to what came together leave together: one wakes the other side up, the others find it awake.
         if not self._outbox:
             self._loop.call_soon(self.send_answers)
@@ -172,10 +172,10 @@ class HttpServer(web.Server):
                 if close or (connection.closes_when_sent and not connection.unsent):
                     connection.force_close()
 
-    def answer_post(self, post: Post, target: str, headers: Headers, body: bytes) -> Reply:
+    def answer_post(self, post: Post, target: str, headers: Headers, body: bytes, peer: Peer) -> Reply:
         """The answer of an address, whatever happens in it."""
         try:
-            return post.answer(target, headers, body)
+            return post.answer(target, headers, body, peer)
         except Problem as problem:
             return self.refuse(problem, post.refusal)
         except Exception as error:  # noqa: BLE001 - whatever it is, the switch gets an answer
@@ -203,6 +203,7 @@ class HttpServer(web.Server):
         if post is not None and post.styled is not None:
             post = post.styled(request.raw_path, request.headers)
         refusal = self._refusal if post is None else post.refusal
+        peer = cast("_Connection", request.protocol)
         try:
             if request.version not in (HttpVersion10, HttpVersion11):
                 raise _not_http()
@@ -210,18 +211,18 @@ class HttpServer(web.Server):
             if post is not None:
                 _require(request, hdrs.METH_POST)
                 body = await _read_body(request, self.max_body)
-                return self.answer_post(post, request.raw_path, request.headers, body)
+                return self.answer_post(post, request.raw_path, request.headers, body, peer)
             late = self._late_posts(request.raw_path)
             if late is not None:
                 refusal = late.refusal
                 _require(request, hdrs.METH_POST)
                 body = await _read_body(request, self.max_body)
-                return await late.answer(request.raw_path, request.headers, body)
+                return await late.answer(request.raw_path, request.headers, body, peer)
             get = self._gets(request.path)
             if get is None:
                 raise Problem(404, "There is no such address.")
             _require(request, hdrs.METH_GET, hdrs.METH_HEAD)
-            return get(request.raw_path, request.headers)
+            return get(request.raw_path, request.headers, peer)
         except Problem as problem:
             return self.refuse(problem, refusal)
         except ConnectionError:
@@ -253,6 +254,7 @@ class _Connection(Guarded):
         "_ended",
         "_last_body",
         "_server",
+        "address",
         "body_is_broken",
         "closes_when_sent",
         "is_answered",
@@ -264,6 +266,7 @@ class _Connection(Guarded):
         self._server = server
         self._last_body: StreamReader | None = None
         self._ended = False
+        self.address = ""
         self.body_is_broken = False
         """Whether the last body ended where it could no longer be read."""
         self.unsent = 0
@@ -272,6 +275,12 @@ class _Connection(Guarded):
         """Whether the client has asked all that it will ask."""
         self.is_answered = False
         """Whether the last answer has been given; what may still come is thrown away."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple):
+            self.address = str(peer[0])
 
     def is_idle(self) -> bool:
         """Whether nothing is under way: aiohttp's task waits for a request."""

@@ -48,7 +48,8 @@ def document(version: str) -> bytes:
                     "token": {
                         "type": "http",
                         "scheme": "bearer",
-                        "description": "A switch's token, made by the operator with `rollcall switch add NAME`.",
+                        "description": "A switch's token, made by the operator with `rollcall switch add NAME`. It may be "
+                        "bound to addresses, and to so many requests a second.",
                     }
                 },
                 "schemas": {
@@ -90,7 +91,7 @@ def _verify() -> _Schema:
         "requestBody": _question_body(),
         "responses": {
             "200": {"description": "A decision.", "content": {_JSON: {"schema": _ref("Decision")}}},
-            **_problems(400, 401, 405, 408, 413, 415, 417, 503),
+            **_problems(400, 401, 405, 408, 413, 415, 417, 429, 503),
         },
     }
 
@@ -105,7 +106,7 @@ def _verify_text() -> _Schema:
             },
             **_headers(status),
         }
-        for status in (400, 401, 405, 408, 413, 415, 417, 503)
+        for status in (400, 401, 405, 408, 413, 415, 417, 429, 503)
     }
     refused["400"]["description"] += (
         " What is not HTTP, so that its address cannot be told, is answered with a problem."
@@ -158,7 +159,7 @@ def _conference() -> _Schema:
         ],
         "responses": {
             "200": {"description": "It does.", "content": {_JSON: {"schema": _ref("Found")}}},
-            **_problems(400, 401, 404, 405, 417, 503),
+            **_problems(400, 401, 404, 405, 417, 429, 503),
         },
     }
 
@@ -179,7 +180,7 @@ def _told(event: str, summary: str) -> _Schema:
         ],
         "responses": {
             "204": {"description": "It will not be forgotten."},
-            **_problems(400, 401, 404, 405, 408, 413, 417, 503),
+            **_problems(400, 401, 404, 405, 408, 413, 417, 429, 503),
         },
     }
 
@@ -338,8 +339,10 @@ def _headers(status: int) -> _Schema:
     return {"headers": _HEADERS[status]} if status in _HEADERS else {}
 
 
+_RETRY_AFTER: Final = {"Retry-After": {"required": True, "schema": {"type": "integer"}, "description": "Seconds."}}
 _HEADERS: Final[dict[int, _Schema]] = {
     401: {"WWW-Authenticate": {"required": True, "schema": {"const": "Bearer"}}},
     405: {"Allow": {"required": True, "schema": {"type": "string"}, "description": "The methods that there are."}},
-    503: {"Retry-After": {"required": True, "schema": {"type": "integer"}, "description": "Seconds."}},
+    429: _RETRY_AFTER,
+    503: _RETRY_AFTER,
 }

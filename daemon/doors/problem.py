@@ -17,9 +17,10 @@ TITLES: Final = {
     413: "Content Too Large",
     415: "Unsupported Media Type",
     417: "Expectation Failed",
+    429: "Too Many Requests",
     503: "Service Unavailable",
 }
-"""The title of each status that a door refuses with: the phrase of RFC 9110."""
+"""The title of each status that a door refuses with: the phrase of RFC 9110, and of RFC 6585 for 429."""
 
 MEDIA_TYPE: Final = "application/problem+json"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from daemon.doors.authorization import Authorization
 from daemon.live import Live
 from daemon.metrics import Metrics
 from daemon.roll import NO_ROLL, Roll
@@ -51,6 +52,10 @@ class Surroundings(NamedTuple):
     def verifier(self, door: str) -> Verifier:
         """What decides for this door, counts it, and has the roll told."""
         return Verifier(self.live, self.metrics.tally(door), self.throttle, self.rolls, door)
+
+    def authorization(self, door: str, *, basic: bool) -> Authorization:
+        """Who may ask at this door, with the token of a switch."""
+        return Authorization(self.live, self.metrics.tokens_refused(door), basic=basic)
 
     def roll(self, door: str) -> Calls:
         """What hears from this door who joined and who left."""

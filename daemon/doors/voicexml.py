@@ -15,10 +15,9 @@ from time import perf_counter
 from typing import Final
 from urllib.parse import parse_qs, quote
 
-from daemon.doors.authorization import authorize
 from daemon.doors.dialogue import UNAVAILABLE, Admit, Ask, State, Step, begin, heard
 from daemon.doors.form import read_form
-from daemon.doors.http_reply import Get, Headers, Post, Reply, head
+from daemon.doors.http_reply import Get, Headers, Peer, Post, Reply, head
 from daemon.doors.http_serving import WebDoor
 from daemon.doors.http_serving import serving as served
 from daemon.doors.problem import Problem
@@ -47,7 +46,7 @@ class VoiceXmlDoor:
     """Asks for passcode and PIN in each of the languages, and returns who it is or transfers the call."""
 
     def __init__(self, settings: VoiceXml, surroundings: Surroundings) -> None:
-        self._live = surroundings.live
+        self._switch_of = surroundings.authorization(DOOR, basic=True).switch_of
         self._verifier = surroundings.verifier(DOOR)
         self._states = SealedStates(DOOR, surroundings.keyring)
         self._recent: Recent[Reply] = Recent()
@@ -68,20 +67,20 @@ class VoiceXmlDoor:
         headers = head(problem.status, _MEDIA_TYPE, problem.headers)
         return Reply(headers, self._documents[self._language].excuse(), problem.close)
 
-    def _dialogue(self, target: str, headers: Headers) -> Reply:
-        authorize(self._live, headers, basic=True)
+    def _dialogue(self, target: str, headers: Headers, peer: Peer) -> Reply:
+        self._switch_of(headers, peer)
         language = self._spoken(target)
         subdialog = _beside(SUBDIALOG, language)
         return Reply(_HEAD, self._documents[language].dialogue(subdialog, transfers=bool(self._transfer_to)))
 
-    def _subdialog(self, target: str, headers: Headers) -> Reply:
-        authorize(self._live, headers, basic=True)
+    def _subdialog(self, target: str, headers: Headers, peer: Peer) -> Reply:
+        self._switch_of(headers, peer)
         begun = begin()
         return Reply(_HEAD, self._documents[self._spoken(target)].first(begun.say, secrets.token_urlsafe(16)))
 
-    def _heard(self, target: str, headers: Headers, body: bytes) -> Reply:
+    def _heard(self, target: str, headers: Headers, body: bytes, peer: Peer) -> Reply:
         begun = perf_counter()
-        authorize(self._live, headers, basic=True)
+        self._switch_of(headers, peer)
         documents = self._documents[self._spoken(target)]
         fields = read_form(body, SUBMITTED)
         call_id, caller = fields["call_id"][:MAX_TOLD], fields["caller"][:MAX_TOLD]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from msgspec import UNSET
+
 from loader.errors import InvalidValue
-from loader.model import LANGUAGES, parse_identifier
+from loader.model import LANGUAGES, MAX_OVERLAP, MAX_SWITCH_RATE, parse_identifier
 
 _DESCRIPTION = """\
 Keep PIN lists, and all that belongs to them.
@@ -43,6 +46,14 @@ Where there is no database, or with --whole, the copy becomes the database with 
 _DOCTOR = """\
 Look at settings, files, database, keys, lists, daemons and clocks, and say for each whether it is as it should be, and
 what to do if not. Nothing is changed. It is 0 if nothing is wrong; warnings are not."""
+
+
+_ROTATE = """\
+Make a switch a new token, and print it this once. The token that it had stays good for a while (--overlap), so that
+there is time to give the switch its new one; then it ends by itself. During that time, no third token is made."""
+
+_OVERLAP = re.compile(r"([0-9]{1,9})([mhd]?)", re.ASCII)
+_SECONDS = {"": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
@@ -160,13 +171,59 @@ def _add_copies(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _add_switch(add: Callable[..., argparse.ArgumentParser]) -> None:
-    switch = _add(add, "switch", "the telephone systems that may ask")
+    switch = _add(add, "switch", "the telephone systems that may ask, and their tokens")
     actions = switch.add_subparsers(dest="action", required=True, metavar="ACTION")
     new = _add(actions.add_parser, "add", "make a switch's token, and print it this once")
     new.add_argument("name", metavar="NAME", type=_identifier)
-    _add(actions.add_parser, "list", "the switches, and since when")
-    remove = _add(actions.add_parser, "remove", "forget a switch: its token is refused from now on")
-    remove.add_argument("name", metavar="NAME")
+    _add_from(new, default=[])
+    new.add_argument("--rate", metavar="N", type=_rate, help="let it make so many requests a second")
+    change = _add(actions.add_parser, "set", "change from where a switch may ask, and how often")
+    change.add_argument("name", metavar="NAME")
+    where = change.add_mutually_exclusive_group()
+    _add_from(where, default=None)
+    where.add_argument(
+        "--from-anywhere", dest="networks", action="store_const", const=[], help="bind it to no address any more"
+    )
+    often = change.add_mutually_exclusive_group()
+    often.add_argument("--rate", metavar="N", type=_rate, default=UNSET, help="let it make so many requests a second")
+    often.add_argument("--no-rate", dest="rate", action="store_const", const=0, help="let it make any number")
+    often.add_argument(
+        "--default-rate", dest="rate", action="store_const", const=None, help="as daemon.switch_rate says (the default)"
+    )
+    _add_rotate(actions.add_parser)
+    _add(actions.add_parser, "list", "the switches, with their tokens by the first digits of their SHA-256")
+    for action, summary in (
+        ("end-old", "have all tokens of a switch but its newest refused from now on"),
+        ("remove", "forget a switch: its tokens are refused from now on"),
+    ):
+        _add(actions.add_parser, action, summary).add_argument("name", metavar="NAME")
+
+
+def _add_rotate(add: Callable[..., argparse.ArgumentParser]) -> None:
+    rotate = _add(add, "rotate", "make a switch a new token, and print it this once", _ROTATE)
+    rotate.add_argument("name", metavar="NAME")
+    how = rotate.add_mutually_exclusive_group()
+    how.add_argument(
+        "--overlap",
+        metavar="TIME",
+        type=_overlap,
+        default=86400.0,
+        help="how long the old token stays good, such as 30m, 24h (the default) or 7d; 0 for not at all",
+    )
+    how.add_argument(
+        "--again", action="store_true", help="put it in the place of the newest, which was lost; older ones stay"
+    )
+
+
+def _add_from(command: argparse._ActionsContainer, *, default: list[str] | None) -> None:
+    command.add_argument(
+        "--from",
+        dest="networks",
+        metavar="NETWORK",
+        nargs="+",
+        default=default,
+        help="take its tokens from these addresses and networks alone, such as 192.0.2.7 or 192.0.2.0/24",
+    )
 
 
 def _add(
@@ -219,3 +276,17 @@ def _identifier(text: str) -> str:
         return parse_identifier(text)
     except InvalidValue as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _rate(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_SWITCH_RATE):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {MAX_SWITCH_RATE}")
+    return int(text)
+
+
+def _overlap(text: str) -> float:
+    match = _OVERLAP.fullmatch(text)
+    seconds = int(match[1]) * _SECONDS[match[2]] if match else MAX_OVERLAP + 1
+    if seconds > MAX_OVERLAP:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 30m, 24h or 7d; 365d is the longest")
+    return float(seconds)

@@ -100,7 +100,7 @@ def put_back(copy: Path, database: Path, aside: Path, entry: Entry, ready: Ready
 
 def _replace(live: sqlite3.Connection, entry: Entry) -> Returned:
     """The rest of the transaction; `copy` is attached."""
-    returned = _returned(live)
+    returned = _returned(live, entry.at)
     live.execute(f"CREATE TEMP TABLE was AS SELECT {_FEED_COLUMNS} FROM main.change")
     live.execute("CREATE TEMP TABLE codes AS SELECT user_id, totp_step FROM main.credential")
     _empty(live, (*reversed(DECIDED), *ENDED))
@@ -196,12 +196,20 @@ def _tell_feed(live: sqlite3.Connection, now: float) -> None:
     live.execute("UPDATE main.feed SET position = ?", (last + count,))
 
 
-def _returned(live: sqlite3.Connection) -> Returned:
-    def names(query: str) -> tuple[str, ...]:
-        return tuple(row[0] for row in live.execute(f"{query} ORDER BY 1"))
+def _returned(live: sqlite3.Connection, now: float) -> Returned:
+    def names(query: str, *values: object) -> tuple[str, ...]:
+        return tuple(row[0] for row in live.execute(f"{query} ORDER BY 1", values))
+
+    def end(of: str) -> str:
+        return f"ifnull({of}.expires_at, 9e999)"
 
     return Returned(
-        switches=names("SELECT id FROM copy.switch WHERE token_hash NOT IN (SELECT token_hash FROM main.switch)"),
+        # A token that is good, and is not known any more or would have ended earlier.
+        switches=names(
+            "SELECT DISTINCT old.switch_id FROM copy.switch_token old LEFT JOIN main.switch_token new ON new.hash = old.hash "
+            f"WHERE {end('old')} > ? AND (new.hash IS NULL OR {end('old')} > {end('new')})",
+            now,
+        ),
         users=names("SELECT id FROM copy.app_user EXCEPT SELECT id FROM main.app_user"),
         passwords=names(
             "SELECT old.user_id FROM copy.credential old JOIN main.credential new ON new.user_id = old.user_id "

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, Select, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from loader.errors import DatabaseVersionError
+from loader.errors import DatabaseVersionError, NotFound
 from loader.model import (
     Change,
     Conference,
@@ -23,6 +23,7 @@ from loader.model import (
     Position,
     Revision,
     Switch,
+    SwitchToken,
 )
 from loader.store import engine as engines
 from loader.store import schema
@@ -157,9 +158,28 @@ class Store:
         """The IDs of the key in use and of all keys that anything is sealed under."""
         return {str(row.key_id) for row in await self.all(key_ids())}
 
+    async def switch(self, switch_id: str) -> Switch:
+        """Raises NotFound."""
+        for switch in await self.switches():
+            if switch.id == switch_id:
+                return switch
+        raise NotFound(f"there is no switch {switch_id}")
+
     async def switches(self) -> list[Switch]:
-        rows = await self.all(select(t.switch).order_by(t.switch.c.id))
-        return [Switch(row.id, row.token_hash, row.created_at) for row in rows]
+        token = t.switch_token.c
+        query = (
+            select(t.switch, token.hash, token.created_at.label("made_at"), token.expires_at)
+            .outerjoin(t.switch_token)
+            # The one without an end is the newest, also where two were made in the same moment.
+            .order_by(t.switch.c.id, token.created_at, token.expires_at.is_(None))
+        )
+        switches = []
+        for _, group in groupby(await self.all(query), lambda row: row.id):
+            rows = list(group)
+            tokens = tuple(SwitchToken(row.hash, row.made_at, row.expires_at) for row in rows if row.hash is not None)
+            of, networks = rows[0], tuple(rows[0].networks.split())
+            switches.append(Switch(of.id, of.created_at, tokens, networks, of.rate))
+        return switches
 
     async def daemons(self) -> list[DaemonState]:
         rows = await self.all(select(t.daemon_state).order_by(t.daemon_state.c.id))

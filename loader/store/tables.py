@@ -87,8 +87,19 @@ switch = Table(
     "switch",
     metadata,
     Column("id", String(64), primary_key=True),
-    Column("token_hash", LargeBinary(32), nullable=False, unique=True),
     Column("created_at", Float, nullable=False),
+    Column("networks", Text, nullable=False),
+    Column("rate", Integer),
+)
+
+# A switch has one token that never expires, its newest, and for a while perhaps the one before.
+switch_token = Table(
+    "switch_token",
+    metadata,
+    Column("hash", LargeBinary(32), primary_key=True),
+    Column("switch_id", ForeignKey("switch.id"), nullable=False, index=True),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float),
 )
 
 # The list in force of each owner is its current revision.

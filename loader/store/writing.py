@@ -7,11 +7,23 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, delete, func, insert, not_, select, union, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from loader.errors import AlreadyExists, NotFound
-from loader.model import AuditEntry, Change, DaemonState, Kind, ListRevision, Owner, Position, Revision, Switch
+from loader.errors import AlreadyExists, NotFound, OverlapError
+from loader.model import (
+    AuditEntry,
+    Change,
+    DaemonState,
+    Kind,
+    ListRevision,
+    Owner,
+    Position,
+    Revision,
+    Switch,
+    SwitchToken,
+)
 from loader.store import tables as t
 from loader.store.clock import is_old
 
@@ -153,17 +165,84 @@ class Writing:
         query = select(t.switch.c.id).where(t.switch.c.id == switch.id)
         if (await self._connection.execute(query)).first() is not None:
             raise AlreadyExists(f"there is already a switch {switch.id}")
-        await self._connection.execute(
-            insert(t.switch).values(id=switch.id, token_hash=switch.token_hash, created_at=switch.created_at)
-        )
+        values = {"created_at": switch.created_at, "networks": " ".join(switch.networks), "rate": switch.rate}
+        await self._connection.execute(insert(t.switch).values(id=switch.id, **values))
+        for token in switch.tokens:
+            await self._add_token(switch.id, token)
         self.changed(Kind.SWITCH, switch.id)
 
     async def remove_switch(self, switch_id: str) -> None:
         """Raises NotFound."""
+        await self._connection.execute(delete(t.switch_token).where(t.switch_token.c.switch_id == switch_id))
         removed = await self._connection.execute(delete(t.switch).where(t.switch.c.id == switch_id))
         if removed.rowcount == 0:
-            raise NotFound(f"there is no switch {switch_id}")
+            raise _no_switch(switch_id)
         self.changed(Kind.SWITCH, switch_id)
+
+    async def change_switch(
+        self, switch_id: str, *, networks: Iterable[str] | UnsetType = UNSET, rate: int | UnsetType | None = UNSET
+    ) -> None:
+        """Have a switch ask from other networks, or at another rate: see :class:`Switch`. Raises NotFound."""
+        values: dict[str, Any] = {} if networks is UNSET else {"networks": " ".join(networks)}
+        if rate is not UNSET:
+            values["rate"] = rate
+        await self._require_switch(switch_id)
+        if values:
+            await self._connection.execute(update(t.switch).where(t.switch.c.id == switch_id).values(**values))
+            self.changed(Kind.SWITCH, switch_id)
+
+    async def rotate_token(self, switch_id: str, token_hash: bytes, now: float, overlap: float) -> None:
+        """Give a switch a new token. The one before is good for `overlap` seconds more.
+
+        Without an overlap all older tokens end now. With one, at most two are good at a time: raises OverlapError while
+        an older one still is. Raises NotFound.
+        """
+        await self._require_switch(switch_id)
+        token = t.switch_token.c
+        of_switch = token.switch_id == switch_id
+        if overlap <= 0:
+            await self._connection.execute(delete(t.switch_token).where(of_switch))
+        else:
+            await self._connection.execute(delete(t.switch_token).where(of_switch, token.expires_at <= now))
+            query = select(token.expires_at).where(of_switch, token.expires_at.is_not(None))
+            until = (await self._connection.execute(query)).scalar()
+            if until is not None:
+                raise OverlapError(switch_id, until)
+            await self._connection.execute(update(t.switch_token).where(of_switch).values(expires_at=now + overlap))
+        await self._add_token(switch_id, SwitchToken(token_hash, now))
+        self.changed(Kind.SWITCH, switch_id)
+
+    async def replace_token(self, switch_id: str, token_hash: bytes, now: float) -> None:
+        """Give a switch a new token in place of its newest, which ends now; an older one keeps its end. Raises NotFound."""
+        await self._require_switch(switch_id)
+        token = t.switch_token.c
+        await self._connection.execute(
+            delete(t.switch_token).where(token.switch_id == switch_id, token.expires_at.is_(None))
+        )
+        await self._add_token(switch_id, SwitchToken(token_hash, now))
+        self.changed(Kind.SWITCH, switch_id)
+
+    async def end_old_tokens(self, switch_id: str) -> None:
+        """Have no token of a switch be good but its newest. Raises NotFound."""
+        await self._require_switch(switch_id)
+        token = t.switch_token.c
+        await self._connection.execute(
+            delete(t.switch_token).where(token.switch_id == switch_id, token.expires_at.is_not(None))
+        )
+        self.changed(Kind.SWITCH, switch_id)
+
+    async def _require_switch(self, switch_id: str) -> None:
+        # Locked, as what is done to its tokens depends on them.
+        query = select(t.switch.c.id).where(t.switch.c.id == switch_id).with_for_update()
+        if (await self._connection.execute(query)).first() is None:
+            raise _no_switch(switch_id)
+
+    async def _add_token(self, switch_id: str, token: SwitchToken) -> None:
+        await self._connection.execute(
+            insert(t.switch_token).values(
+                hash=token.hash, switch_id=switch_id, created_at=token.created_at, expires_at=token.expires_at
+            )
+        )
 
     async def set_pin_entry(self, conference_id: str, *, on: bool) -> None:
         """Raises NotFound."""
@@ -298,6 +377,10 @@ def key_ids() -> Select[Any]:
     )
     known = union(*(select(key_id.label("key_id")) for key_id in named)).subquery()
     return select(known.c.key_id).where(known.c.key_id.is_not(None))
+
+
+def _no_switch(switch_id: str) -> NotFound:
+    return NotFound(f"there is no switch {switch_id}")
 
 
 def _of(table: Table, owner: Owner) -> ColumnElement[bool]:

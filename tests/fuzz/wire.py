@@ -47,7 +47,7 @@ from tests.fuzz.harness import PART, Harness, parts, patched
 from tests.unit.daemon.doors.asterisk import USAGE, Channel, HangUp, environment
 from tests.unit.daemon.doors.clouds import CALL, CLOUDS, secret_file
 from tests.unit.daemon.doors.clouds import SECRET as CLOUDS_SECRET
-from tests.unit.daemon.doors.conftest import TOKEN, get, post, some_lists
+from tests.unit.daemon.doors.conftest import TOKEN, At, get, post, some_lists
 from tests.unit.daemon.doors.platforms import BASIC, OPEN, PASSCODE, PIN
 from tests.unit.daemon.doors.radius_gateway import NAMES, SECRET, access, accounting, clients_file
 
@@ -58,7 +58,7 @@ _ACCEPTED_PINS: Final = ("004127", "1234", "900001")
 def _live() -> Live:
     live = Live()
     live.swap(some_lists())
-    live.swap_switches([Switch("pbx-1", hashlib.sha256(TOKEN.encode()).digest(), 0.0)])
+    live.swap_switches([Switch.new("pbx-1", hashlib.sha256(TOKEN.encode()).digest(), 0.0)])
     return live
 
 
@@ -411,7 +411,7 @@ def _posted(name: str, path: str, target: str, headers: dict[str, str], body: by
     http, door = _door(name)
     before = _accepted(name)
     with structlog.testing.capture_logs() as logged:
-        reply = http.answer_post(door.posts[path], target, CIMultiDictProxy(CIMultiDict(headers)), body)
+        reply = http.answer_post(door.posts[path], target, CIMultiDictProxy(CIMultiDict(headers)), body, At())
     _assert_nothing_broke(logged)
     assert b"\r\n\r\n" not in reply.head
     admits = re.search(rb"<Dial|<conference|<transfer|'accepted'\"|\"verb\":\"conference\"", reply.body)

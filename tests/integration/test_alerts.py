@@ -46,6 +46,10 @@ CASES: Final[dict[str, dict[str, tuple[str, str]]]] = {
         f'rollcall_verification_seconds_bucket{{{D},door="http",le="+Inf"}}': ("0+100x30", "0+100x30"),
     },
     "RollcallWrongToken": {f'rollcall_http_requests_refused_total{{{D},door="http",status="401"}}': ("1+1x30", "7x30")},
+    "RollcallTokenElsewhere": {f'rollcall_tokens_refused_total{{{D},door="http",why="address"}}': ("0x28 1x2", "1x30")},
+    "RollcallSwitchTooOften": {
+        f'rollcall_http_requests_refused_total{{{D},door="http",status="429"}}': ("1+1x30", "7x30")
+    },
     "RollcallQuestionsDropped": {
         f'rollcall_questions_dropped_total{{{D},door="radius",why="unsigned"}}': ("1+1x30", "7x30"),
         f'rollcall_questions_dropped_total{{{D},door="fastagi",why="hung_up"}}': ("1+1x30", "1+1x30"),

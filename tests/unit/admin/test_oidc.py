@@ -137,8 +137,10 @@ async def test_a_token_that_somebody_else_signed_is_refused(opened: Browser, pro
     assert (await opened.get("/account")).status == 303
 
 
-async def test_another_state_is_not_ours(opened: Browser, provider: Provider) -> None:
-    assert (await come_back(opened, provider, state="planted")).status == 303
+@pytest.mark.parametrize("state", ["planted", "%C3%A9", "%FF", "%ED%A0%80"])
+async def test_another_state_is_not_ours(opened: Browser, provider: Provider, state: str) -> None:
+    """Whatever stands in its place."""
+    assert (await come_back(opened, provider, state=state)).status == 303
     assert (await opened.get("/account")).status == 303
 
 

@@ -68,6 +68,12 @@ class Followed:
             await self.follower.load()
         return logged
 
+    @property
+    def switches(self) -> dict[bytes, str] | None:
+        """Whose each token is that is in force."""
+        tokens = self.live.tokens
+        return tokens if tokens is None else {token: known.switch for token, known in tokens.items()}
+
     def ask(self, pin: str, passcode: str = "7784321") -> Decision:
         """The decision over what is in force."""
         assert self.live.index is not None

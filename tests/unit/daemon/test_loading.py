@@ -31,11 +31,11 @@ async def test_everything_is_read(
     await put(alicia, people(3))
     await put(CODE, people(2))
     await put(CODE, people(5))
-    await store.add_switch(Switch("pbx-1", bytes(32), 1.0))
+    await store.add_switch(Switch.new("pbx-1", bytes(32), 1.0))
     tamper(database, "alicia")
     loaded = await load_all(store, keyring, nothing)
     assert loaded.position == await store.position()
-    assert loaded.switches == [Switch("pbx-1", bytes(32), 1.0)]
+    assert loaded.switches == [Switch.new("pbx-1", bytes(32), 1.0)]
     assert loaded.index.conferences["7784321"].id == "C-1001"
     assert loaded.index.passcodes == {"C-1001": "7784321"}
     assert {owner: block.count for owner, block in loaded.index.lists.items()} == {CODE: 5}

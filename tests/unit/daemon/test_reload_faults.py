@@ -410,13 +410,13 @@ async def test_without_a_database_all_stays_in_force_until_it_is_back(
 ) -> None:
     """It is told once in the log, and in the metric of failures each time; and it mends itself."""
     await put(alicia, people(1, "Ann"))
-    await store.add_switch(Switch("pbx-1", bytes(32), 0.0))
+    await store.add_switch(Switch.new("pbx-1", bytes(32), 0.0))
     await followed.look()
     mend = break_(database)
     logged = await followed.look(3)
     assert events(logged) == ["database_unavailable"]
     assert followed.first_name("000000") == "Ann"
-    assert followed.live.switches == {bytes(32): "pbx-1"}
+    assert followed.switches == {bytes(32): "pbx-1"}
     assert followed.health.problem == logged[0]["problem"]
     assert str(database) in logged[0]["problem"]
     assert followed.metric("rollcall_reload_failures_total") == 3
@@ -518,7 +518,7 @@ async def test_an_error_that_nobody_thought_of_does_not_end_the_following(
         raise NeverThoughtOf
 
     await put(alicia, people(1, "Ann"))
-    await store.add_switch(Switch("pbx-1", bytes(32), 0.0))
+    await store.add_switch(Switch.new("pbx-1", bytes(32), 0.0))
     with monkeypatch.context() as patched:
         patched.setattr(store, method, broken)
         logged = await followed.look()
@@ -527,7 +527,7 @@ async def test_an_error_that_nobody_thought_of_does_not_end_the_following(
     assert followed.health.problem == "NeverThoughtOf"
     assert events(await followed.look()) == ["database_back"]
     assert followed.first_name("000000") == "Ann"
-    assert followed.live.switches == {bytes(32): "pbx-1"}
+    assert followed.switches == {bytes(32): "pbx-1"}
 
 
 async def test_a_look_that_is_cancelled_leaves_nothing_behind(

@@ -13,7 +13,7 @@ from loader.store import Store
 
 
 def switch(name: str) -> Switch:
-    return Switch(name, name.encode().ljust(32), 0.0)
+    return Switch.new(name, name.encode().ljust(32), 0.0)
 
 
 async def test_each_change_is_told_once(store: Store) -> None:

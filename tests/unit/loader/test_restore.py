@@ -122,7 +122,7 @@ def happen(here: Installation) -> None:
 def test_every_table_is_known_to_go_back_or_to_stay() -> None:
     """A new one goes back unless somebody says otherwise: has it been thought of?"""
     assert {table.name for table in DECIDED} == {
-        "company", "authorization_code", "organizer", "conference", "app_user", "switch", "pin_list", "list_revision",
+        "company", "authorization_code", "organizer", "conference", "app_user", "switch", "switch_token", "pin_list", "list_revision",
         "list_part", "credential", "company_choice", "organizer_choice", "conference_date",
     }  # fmt: skip
     named = [*DECIDED, *HAPPENED, *FEED, *ENDED]
@@ -135,7 +135,8 @@ def test_what_was_decided_is_byte_for_byte_that_of_the_copy(here: Installation, 
     here.publish(Owner(Level.COMPANY, "other"), people(2))
     here.execute("UPDATE company SET name = 'Changed'")
     here.execute("DELETE FROM conference")
-    here.execute("INSERT INTO switch VALUES ('pbx-9', x'99', 1)")
+    here.execute("INSERT INTO switch VALUES ('pbx-9', 1, '192.0.2.7', 5)")
+    here.execute("INSERT INTO switch_token VALUES (x'99', 'pbx-9', 1, NULL)")
     done = here.restore()
     assert rows(here.database, DECIDED) == before
     assert here.list_of(alicia) == people(3)
@@ -188,18 +189,26 @@ def test_all_are_signed_out(here: Installation) -> None:
 
 
 def test_who_can_come_in_again_is_told(here: Installation) -> None:
-    here.execute("INSERT INTO switch VALUES ('pbx-1', x'01', 1), ('pbx-2', x'02', 1), ('pbx-3', x'03', 1)")
+    for number in range(1, 8):
+        here.execute("INSERT INTO switch VALUES (?, 1, '', NULL)", f"pbx-{number}")
+        here.execute("INSERT INTO switch_token VALUES (?, ?, 1, NULL)", bytes([number]), f"pbx-{number}")
+    here.execute("UPDATE switch_token SET expires_at = 9e9 WHERE switch_id IN ('pbx-5', 'pbx-6')")
+    here.execute("UPDATE switch_token SET expires_at = 2 WHERE switch_id = 'pbx-7'")
     for name in "alicia", "bob", "carol":
         here.execute("INSERT INTO app_user (id, role, name, email) VALUES (?, 'organizer', '', '')", name)
         here.execute("INSERT INTO credential VALUES (?, 'old', NULL, NULL, 0, 1)", name)
     here.back_up()
+    # Removed, rotated, in an overlap, an overlap that was ended; and one that is as it was, and one that has expired.
+    here.execute("DELETE FROM switch_token WHERE switch_id IN ('pbx-1', 'pbx-5', 'pbx-7')")
     here.execute("DELETE FROM switch WHERE id = 'pbx-1'")
-    here.execute("UPDATE switch SET token_hash = x'22' WHERE id = 'pbx-2'")
+    here.execute("UPDATE switch_token SET hash = x'22' WHERE switch_id = 'pbx-2'")
+    here.execute("UPDATE switch_token SET expires_at = 9e9 WHERE switch_id = 'pbx-4'")
     here.execute("DELETE FROM credential WHERE user_id = 'bob'")
     here.execute("DELETE FROM app_user WHERE id = 'bob'")
     here.execute("UPDATE credential SET password_hash = 'new', totp_step = 77 WHERE user_id = 'carol'")
     returned = here.restore().returned
-    assert (returned.switches, returned.users, returned.passwords) == (("pbx-1", "pbx-2"), ("bob",), ("carol",))
+    assert returned.switches == ("pbx-1", "pbx-2", "pbx-4", "pbx-5")
+    assert (returned.users, returned.passwords) == (("bob",), ("carol",))
     # A code that was used is used.
     assert here.execute("SELECT totp_step FROM credential WHERE user_id = 'carol'") == [(77,)]
 

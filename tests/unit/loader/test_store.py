@@ -10,7 +10,7 @@ from loader.store import Store, open_store
 
 
 def switch(name: str) -> Switch:
-    return Switch(name, name.encode().ljust(32), 5.0)
+    return Switch.new(name, name.encode().ljust(32), 5.0)
 
 
 async def with_conferences(store: Store, *, organizers: int, each: int) -> None:

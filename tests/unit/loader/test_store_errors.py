@@ -15,7 +15,7 @@ from loader.model import Switch
 from loader.store import Store, migrate, open_store
 from loader.store import engine as engines
 
-SWITCH = Switch("pbx-1", bytes(32), 0.0)
+SWITCH = Switch.new("pbx-1", bytes(32), 0.0)
 NOBODY = 65534
 
 

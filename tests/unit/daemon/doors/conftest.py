@@ -65,8 +65,14 @@ def some_lists() -> Index:
 def live(index: Index) -> Live:
     live = Live()
     live.swap(index)
-    live.swap_switches([Switch("pbx-1", hashlib.sha256(TOKEN.encode()).digest(), 0.0)])
+    live.swap_switches([Switch.new("pbx-1", hashlib.sha256(TOKEN.encode()).digest(), 0.0)])
     return live
+
+
+class At(NamedTuple):
+    """The other end of a connection."""
+
+    address: str = "192.0.2.7"
 
 
 class Answer(NamedTuple):
@@ -271,7 +277,8 @@ async def serving(
 ) -> AsyncIterator[Served]:
     """The HTTP door on a port that the system has chosen."""
     metrics = Metrics("0")
-    door = HttpDoor(live, Verifier(live, metrics.tally("http"), throttle), document("0"))
+    verifier = Verifier(live, metrics.tally("http"), throttle)
+    door = HttpDoor(live, verifier, document("0"), refused=metrics.tokens_refused("http"))
     server = HeardServer(
         door.gets,
         metrics.refusals("http"),

@@ -174,7 +174,7 @@ async def test_while_nothing_is_loaded_the_caller_hears_an_excuse(live: Live, tm
     """Be it from the first request on, or only when there is something to decide."""
     empty = Live()
     if loaded:
-        empty.switches = live.switches
+        empty.tokens = live.tokens
     async with opening(empty, tmp_path) as door:
         channel = await Channel(door, [f"{PASSCODE}#"]).run()
         assert channel.played[-2:] == said("unavailable", "goodbye")

@@ -278,7 +278,7 @@ async def test_where_an_answer_does_not_come_the_subdialog_returns_an_error_afte
 
 async def test_while_nothing_is_loaded_the_result_is_an_error(live: Live, tmp_path: Path) -> None:
     empty = Live()
-    empty.switches = live.switches
+    empty.tokens = live.tokens
     async with opening(empty, tmp_path) as door:
         browser = Browser(door, [PASSCODE], session=SESSION)
         assert (await browser.subdialog()).values == returned(result="error", reason="unavailable")

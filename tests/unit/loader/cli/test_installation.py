@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from loader.keyring import Keyring
-from loader.tokens import token_hash
 
 Run = Callable[..., tuple[int, str, str]]
 Write = Callable[..., str]
@@ -135,29 +134,6 @@ def test_a_key_that_is_prepared_is_in_no_use_until_the_rotation_goes_on(
     assert Keyring.load(KEY).key_ids == {copied.current}
     # Before it went on, what was sealed was sealed under the key that all know.
     assert len(copied.key_ids) == 2
-
-
-def test_a_token_is_shown_once_and_kept_as_a_hash(run: Run, installed: Path) -> None:
-    """Standard output is the token and nothing else; no file holds it."""
-    status, token, err = run("switch", "add", "pbx-1")
-    assert status == 0
-    assert re.fullmatch(r"rc_[A-Za-z0-9_-]{43}\n", token)
-    assert "not shown again" in err
-    with sqlite3.connect("var/rollcall.db") as database:
-        rows = database.execute("SELECT id, token_hash FROM switch").fetchall()
-    database.close()
-    assert rows == [("pbx-1", token_hash(token.strip()))]
-    assert not [file for file in (installed / "var").iterdir() if token.strip().encode() in file.read_bytes()]
-
-
-def test_switches_come_and_go(run: Run, installed: Path) -> None:
-    """A name is taken once, listed with its time, and removed once."""
-    run("switch", "add", "pbx-1")
-    assert run("switch", "add", "pbx-1") == (1, "", "rollcall: there is already a switch pbx-1\n")
-    assert re.fullmatch(r"switch\tpbx-1\t\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\n", run("switch", "list")[1])
-    assert run("switch", "remove", "pbx-1")[0] == 0
-    assert run("switch", "remove", "pbx-1") == (1, "", "rollcall: there is no switch pbx-1\n")
-    assert run("switch", "list") == (0, "", "")
 
 
 def test_a_terminal_gets_a_table(run: Run, installed: Path) -> None:
