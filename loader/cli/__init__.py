@@ -48,6 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RollcallError as error:
         complain(error)
         return REFUSED
+    except UnicodeEncodeError:
+        # Bytes of the command line that are not UTF-8 come as halves of surrogates, which no database takes.
+        complain(WrongCallError("what is asked for is not UTF-8 text"))
+        return WRONG_CALL
     except KeyboardInterrupt:
         return STOPPED
     except BrokenPipeError:

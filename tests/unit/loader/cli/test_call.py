@@ -98,6 +98,15 @@ def test_wrong_settings_are_2_and_all_told(run: Callable[..., tuple[int, str, st
     assert (status, err) == (2, "rollcall: nowhere.toml: cannot be read: No such file or directory\n")
 
 
+@pytest.mark.parametrize("call", ["lookup {} 1", "switch remove {}", "user link {}", "export --company {}"])
+def test_what_is_not_utf_8_is_a_wrong_call(
+    run: Callable[..., tuple[int, str, str]], installed: Path, call: str
+) -> None:
+    """Whatever bytes a shell hands on."""
+    status, _, told = run(*call.format(os.fsdecode(b"\xff")).split())
+    assert (status, told) == (2, "rollcall: what is asked for is not UTF-8 text\n")
+
+
 @pytest.mark.parametrize("call", ["status", "switch list", "lookup 1 2", "export --company globaltest", "key rotate"])
 def test_without_a_database_the_tool_says_what_to_do(
     run: Callable[..., tuple[int, str, str]], folder: Path, call: str
