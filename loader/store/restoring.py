@@ -20,6 +20,7 @@ import msgspec
 from sqlalchemy import Table
 
 from loader.errors import DatabaseUnavailable
+from loader.model import Kind
 from loader.store import tables as t
 from loader.store.copies import SIDE_FILES, copy_database, move_into_place, opened, sync, unfinished
 from loader.store.engine import errors_translated
@@ -179,14 +180,18 @@ _FEED_COLUMNS: Final = "kind, id, position, committed_at"
 
 
 def _tell_feed(live: sqlite3.Connection, now: float) -> None:
-    """Whatever is in one feed only, or elsewhere in the other, has changed now: after all that either ever told of."""
+    """Whatever is in one feed only, or elsewhere in the other, has changed now: after all that either ever told of.
+
+    What was unlocked happened when it did: told as of now it would have daemons forget the wrong tries since.
+    """
     same = f"SELECT {_FEED_COLUMNS} FROM copy.change INTERSECT SELECT {_FEED_COLUMNS} FROM temp.was"
     (last,) = live.execute(
         "SELECT max(position) FROM (SELECT position FROM main.feed UNION SELECT position FROM copy.feed)"
     ).fetchone()
     live.execute(
         "CREATE TEMP TABLE changed AS SELECT kind, id FROM ("
-        f"SELECT kind, id FROM copy.change UNION SELECT kind, id FROM temp.was) EXCEPT SELECT kind, id FROM ({same})"
+        f"SELECT kind, id FROM copy.change UNION SELECT kind, id FROM temp.was) WHERE kind != '{Kind.UNLOCK.value}' "
+        f"EXCEPT SELECT kind, id FROM ({same})"
     )
     count = live.execute(
         "INSERT OR REPLACE INTO main.change (kind, id, position, committed_at) "

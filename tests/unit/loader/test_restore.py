@@ -231,6 +231,29 @@ def test_a_daemon_learns_of_all_that_is_different_and_of_nothing_else(
     assert here.changes(here.position) == []
 
 
+def test_nobody_is_unlocked_by_it(here: Installation) -> None:
+    """Neither who was unlocked after the copy, nor who was before and has been forgotten since."""
+
+    async def unlock(lockout_id: str) -> None:
+        async with open_store(sqlite_url(here.database)) as store, store.writing() as writing:
+            assert await writing.unlock([lockout_id], by="eve", at=2.0) == [lockout_id]
+
+    for lockout_id in "before", "after":
+        here.execute(
+            "INSERT INTO lockout (id, kind, conference_id, switch, at, until, failures, key_id, sealed)"
+            " VALUES (?, 'caller', '', '', 1, 9e9, 5, ?, x'00')", lockout_id, here.keyring.current
+        )  # fmt: skip
+    asyncio.run(unlock("before"))
+    here.back_up()
+    here.execute("DELETE FROM change WHERE id = 'before'")
+    asyncio.run(unlock("after"))
+    told = here.execute("SELECT * FROM change WHERE kind = 'unlock'")
+    known = here.position
+    here.restore()
+    assert here.changes(known) == []
+    assert here.execute("SELECT * FROM change WHERE kind = 'unlock'") == told
+
+
 def test_the_feed_never_goes_back_to_a_position_that_it_had(here: Installation, alicia: Owner, people: People) -> None:
     """A daemon that looks away for a while would take the new for what it has."""
     here.publish(alicia, people(4))
