@@ -16,7 +16,7 @@ class KnownToken:
     Its end is here, and not only in the database: a token expires also while the database is gone.
     """
 
-    __slots__ = ("expires_at", "fingerprint", "is_all", "limit", "networks", "switch", "told")
+    __slots__ = ("expires_at", "fingerprint", "limit", "networks", "suffices", "switch", "told")
 
     def __init__(self, switch: str, token: SwitchToken, networks: Networks | None, limit: RateLimit | None) -> None:
         self.switch = switch
@@ -24,7 +24,7 @@ class KnownToken:
         self.expires_at = token.expires_at
         self.networks = networks
         self.limit = limit
-        self.is_all = token.expires_at is None and networks is None and limit is None
+        self.suffices = token.expires_at is None and networks is None and limit is None
         """Whether nothing else has to hold."""
         self.told: dict[str, float] = {}
         """When each event about it was logged last, as `time.monotonic` tells it."""

@@ -62,11 +62,11 @@ class Authorization:
         known = tokens.get(hashlib.sha256(sent).digest())
         if known is None:
             raise self._unauthorized()
-        if not known.is_all:
-            self._require_all(known, peer)
+        if not known.suffices:
+            self._require_rest(known, peer)
         return known.switch
 
-    def _require_all(self, known: KnownToken, peer: Peer) -> None:
+    def _require_rest(self, known: KnownToken, peer: Peer) -> None:
         if known.expires_at is not None:
             left = known.expires_at - self._clock()
             if left <= 0:

@@ -221,6 +221,7 @@ def _add_from(command: argparse._ActionsContainer, *, default: list[str] | None)
         dest="networks",
         metavar="NETWORK",
         nargs="+",
+        action="extend",
         default=default,
         help="take its tokens from these addresses and networks alone, such as 192.0.2.7 or 192.0.2.0/24",
     )

@@ -24,7 +24,7 @@ from loader.reader import read_list
 from loader.store import open_store, sqlite_url
 from loader.store.restoring import DECIDED
 from tests.integration.conftest import Start
-from tests.integration.processes import DIRECTORY, Daemon, Installation, wait_until
+from tests.integration.processes import DIRECTORY, UNCOUNTED, Daemon, Installation, wait_until
 from tests.integration.site import Site
 
 ALICIA = Owner(Level.ORGANIZER, "alicia")
@@ -89,7 +89,8 @@ def test_a_copy_is_made_and_put_back_while_all_else_runs(
     installation: Installation, token: str, start: Start, tmp_path: Path
 ) -> None:
     """What was decided is byte for byte that of the copy within a second; each call stays on its roll, once."""
-    daemon = start().wait_until_ready()
+    # Many ask for a PIN that is away for a while: they would be locked.
+    daemon = start(**UNCOUNTED).wait_until_ready()
     copies = tmp_path / "copies"
     copies.mkdir()
     load = Load(daemon, token)
@@ -161,7 +162,8 @@ def test_events_that_only_the_journal_has_are_taken_after_the_whole_copy_was_put
 def test_a_daemon_takes_over_a_copy_put_where_its_database_was_deleted(
     installation: Installation, token: str, start: Start, tmp_path: Path
 ) -> None:
-    daemon = start().wait_until_ready()
+    # What is asked until it is there would be locked.
+    daemon = start(**UNCOUNTED).wait_until_ready()
     installation.rollcall("backup", str(tmp_path / "copy.db"))
     installation.put("5550199")
     wait_until(lambda: daemon.accepts(token, "5550199"))

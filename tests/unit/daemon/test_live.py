@@ -47,10 +47,10 @@ def test_a_token_is_all_that_is_needed_where_nothing_else_was_asked_for() -> Non
     live = Live()
     live.swap_switches([Switch("pbx-1", 0.0, (OLD, NEW))])
     assert live.tokens is not None
-    assert (live.tokens[OLD.hash].is_all, live.tokens[NEW.hash].is_all) == (False, True)
+    assert (live.tokens[OLD.hash].suffices, live.tokens[NEW.hash].suffices) == (False, True)
     for switch in (Switch("pbx-1", 0.0, (NEW,), ("192.0.2.7",)), Switch("pbx-1", 0.0, (NEW,), rate=5)):
         live.swap_switches([switch])
-        assert not live.tokens[NEW.hash].is_all
+        assert not live.tokens[NEW.hash].suffices
 
 
 def test_the_tokens_of_a_switch_share_its_rate_which_goes_on_when_something_else_changes() -> None:

@@ -105,11 +105,16 @@ def test_an_older_copy_is_migrated_and_told(filled: Path, run: Run) -> None:
         ):
             connection.execute(f"DROP TABLE IF EXISTS {table}")
         connection.execute("DROP TABLE journal")
+        connection.execute("DROP TABLE switch_token")
+        connection.execute("DROP TABLE switch")
+        connection.execute("CREATE TABLE switch (id VARCHAR(64), token_hash BLOB, created_at FLOAT)")
+        connection.execute("INSERT INTO switch VALUES ('pbx-7', zeroblob(32), 1)")
         connection.execute("UPDATE alembic_version SET version_num = '0002'")
     before = Path("copies/old.db").read_bytes()
     result = run("restore", "copies/old.db")
     assert result.status == 0, result.err
     assert f"it was of schema 0002, and was migrated to {newest}" in result.out
+    assert "pbx-7" in run("switch", "list").out
     assert Path("copies/old.db").read_bytes() == before
 
 

@@ -123,6 +123,8 @@ def test_addresses_and_rate_are_set_when_a_switch_is_added_and_afterwards(run: R
     for arguments, expected in (
         (["--rate", "7"], ["192.0.2.7 2001:db8::/32", "7"]),
         (["--from", "198.51.100.0/24"], ["198.51.100.0/24", "7"]),
+        (["--from", "192.0.2.1", "--from", "198.51.100.0/24"], ["192.0.2.1 198.51.100.0/24", "7"]),
+        (["--from", "198.51.100.0/24"], ["198.51.100.0/24", "7"]),
         (["--no-rate"], ["198.51.100.0/24", "any"]),
         (["--from-anywhere", "--default-rate"], ["anywhere", "any (default)"]),
     ):
