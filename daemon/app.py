@@ -166,6 +166,9 @@ class Daemon:
             log.info("draining")
             self._health.draining = True
             self._manager.stopping()
+            if not self._health.loaded:
+                # What comes in force now is of no use to anybody.
+                following.cancel()
         log.info("stopped")
 
     @asynccontextmanager
@@ -254,6 +257,9 @@ class Daemon:
                 follower = Follower(store, self._keyring, self._live, self._health, self._metrics, interval=interval)
                 await follower.load(if_still=lambda: _lying(file) == lying)
                 self._follower = follower
+                self._loaded.set()
+                await self._port
+                self._manager.ready()
 
     def _status(self) -> str:
         """How the daemon is, in words."""

@@ -150,8 +150,15 @@ class Guard:
 
     def _close(self, connection: Guarded, status: int) -> None:
         self._refused(status)
+        self._end(connection)
+
+    def _end(self, connection: Guarded) -> None:
         self.gone(connection)
+        transport = connection.transport
         connection.force_close()
+        if transport is not None and transport.get_extra_info("sslcontext") is not None:
+            # TLS would wait for the other side to agree to the end.
+            transport.abort()
 
     def _look(self, left: Sequence[Guarded] | None = None) -> None:
         loop = asyncio.get_running_loop()
@@ -180,5 +187,4 @@ class Guard:
         if connection.begun_at is not None and now - connection.begun_at > limits.head:
             self._close(connection, 408)
         elif (since := connection.idle_since) is not None and now - since > limits.idle:
-            self.gone(connection)
-            connection.force_close()
+            self._end(connection)

@@ -13,7 +13,7 @@ import structlog
 from aiohttp import web
 
 from loader.sections import Tls
-from loader.service import PortError
+from loader.service import PortError, most_connections
 from loader.tls import TlsMetrics, TlsPort, tls_port
 
 log = structlog.get_logger(__name__)
@@ -22,6 +22,8 @@ _HANDSHAKE: Final = 5.0
 """Seconds that a TLS handshake may take."""
 _AT_A_TIME: Final = 64
 """Connections that are accepted in one turn of the event loop."""
+_MOST_HANDSHAKES: Final = 2000
+"""Handshakes that may be under way at a port. For one more the oldest goes: those that are honest are the younger ones."""
 _LAST_HANDSHAKES: Final = 1.0
 """Seconds that handshakes may still take at the end."""
 _NO_FILES: Final = 1.0
@@ -152,7 +154,8 @@ class _Handshakes:
         self._factory = factory
         self._port = port
         self._loop = asyncio.get_running_loop()
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._most = most_connections(_MOST_HANDSHAKES)
+        self._under_way: dict[asyncio.Task[None], None] = {}
 
     @asynccontextmanager
     async def accepting(self, sockets: Sequence[socket.socket]) -> AsyncGenerator[None]:
@@ -190,8 +193,15 @@ class _Handshakes:
                 continue
             connection.setblocking(False)
             task = self._loop.create_task(self._shake_hands(connection))
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            self._under_way[task] = None
+            task.add_done_callback(self._is_over)
+            if len(self._under_way) > self._most:
+                oldest = next(iter(self._under_way))
+                del self._under_way[oldest]
+                oldest.cancel()
+
+    def _is_over(self, task: asyncio.Task[None]) -> None:
+        self._under_way.pop(task, None)
 
     def _accept_again(self, listening: socket.socket) -> None:
         if listening.fileno() >= 0:
@@ -205,7 +215,7 @@ class _Handshakes:
         except OSError as error:
             self._port.refused(error)
         except asyncio.CancelledError:
-            # At the end, when it has taken too long.
+            # It has taken too long: for the end, or as there are too many.
             self._port.refused(TimeoutError())
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.integration.conftest import Start
 from tests.integration.disks import Disk, mounted
+from tests.integration.manager import Manager
 from tests.integration.processes import Daemon, Installation, wait_until
 from tests.integration.site import Site, Visitor, add_user
 
@@ -154,11 +155,18 @@ def test_on_a_full_disk_a_daemon_can_be_started(
 
 
 def test_on_a_read_only_disk_a_daemon_can_be_started_and_all_arrives_once_it_can_be_written(
-    installation: Installation, token: str, start: Start, admin: Callable[..., Site], database_disk: Disk
+    installation: Installation,
+    token: str,
+    start: Start,
+    admin: Callable[..., Site],
+    database_disk: Disk,
+    tmp_path: Path,
 ) -> None:
     """As a file system makes itself after an error; then the machine was started again."""
     database_disk.make_writable(writable=False)
-    daemon = start()
+    with closing(Manager(tmp_path, watchdog=1.0)) as manager:
+        daemon = start(**manager.environment)
+        assert manager.until("READY")["STATUS"].startswith("Answers from memory")
     wait_until(lambda: daemon.listens and daemon.readiness.json["index"] == "loaded")
     ids = admit(daemon, token, 0, 20)
     wait_until(lambda: daemon.metric("rollcall_rolls_kept") == 0)

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.conftest import Start
+from tests.integration.manager import Manager
 from tests.integration.processes import PROGRAMS, Installation, wait_until
 from tests.integration.programs import program
 
@@ -57,34 +58,6 @@ def test_a_service_can_do_little_harm(units: Path, unit: str) -> None:
 
 
 # What is told
-
-
-class Manager:
-    """Hears what a service tells systemd."""
-
-    def __init__(self, folder: Path, watchdog: float) -> None:
-        self.environment = {"NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": str(int(watchdog * 1_000_000))}
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(self.environment["NOTIFY_SOCKET"])
-
-    def word(self, within: float = 30.0) -> dict[str, str]:
-        """The next word. Raises TimeoutError."""
-        self._socket.settimeout(within)
-        return dict(line.split("=", 1) for line in self._socket.recv(4096).decode().splitlines())
-
-    def listen(self, between: float) -> None:
-        """Hear what comes. Raises TimeoutError when nothing has come for so many seconds."""
-        while True:
-            self.word(within=between)
-
-    def until(self, name: str) -> dict[str, str]:
-        """The next word that says so."""
-        while name not in (word := self.word()):
-            assert "STOPPING" not in word
-        return word
-
-    def close(self) -> None:
-        self._socket.close()
 
 
 @pytest.fixture

@@ -250,6 +250,28 @@ def test_a_thousand_handshakes_that_are_not_finished_hold_nobody_up(
     run(test())
 
 
+def test_of_too_many_handshakes_the_oldest_go(run: Run, listening: Listening, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_HANDSHAKES", 100)
+    monkeypatch.setattr(module, "_HANDSHAKE", 600.0)
+
+    async def test() -> None:
+        async with listening.open():
+            with ExitStack() as stack:
+                silent = [
+                    stack.enter_context(closing(socket.create_connection(("127.0.0.1", listening.port))))
+                    for _ in range(120)
+                ]
+                await listening.counts("timeout", 20)
+                assert await asyncio.to_thread(silent[19].recv, 1) == b""
+                assert await listening.ask(listening.trust())
+                await listening.counts("timeout", 21)
+                silent[21].setblocking(False)
+                with pytest.raises(BlockingIOError):
+                    silent[21].recv(1)
+
+    run(test())
+
+
 def test_a_handshake_that_is_under_way_at_the_end_is_finished_and_answered(run: Run, listening: Listening) -> None:
     async def serve(opened: asyncio.Event, over: asyncio.Event) -> None:
         async with listening.open():

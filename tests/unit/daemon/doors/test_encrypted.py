@@ -18,6 +18,7 @@ from daemon.doors.openapi import document
 from daemon.live import Live
 from daemon.metrics import Metrics
 from daemon.verify import Verifier
+from loader.connections import Limits
 from loader.ports import Ports
 from loader.sections import Tls
 from tests.unit.daemon.doors.conftest import get, post
@@ -90,6 +91,11 @@ class Client:
         except ssl.SSLWantReadError:
             self.flush()
 
+    async def is_cut_off(self) -> None:
+        """Wait until the other side has ended the connection, without this side's having agreed."""
+        while await self.receive():
+            pass
+
     def close(self) -> None:
         self._writer.transport.abort()
 
@@ -106,6 +112,7 @@ class Encrypted:
         self._trust = ssl.create_default_context(cadata=authority.certificate.decode())
         self._trust.load_cert_chain(*clients.signs("pbx-1").write(folder, "client"))
         self._live, self._at_once = live, at_once
+        self.limits = Limits()
         self.server: HttpServer
         self._port = 0
 
@@ -120,6 +127,7 @@ class Encrypted:
             late_posts=door.late_posts,
             at_once=self._at_once,
             drain_timeout=lambda: 5.0,
+            limits=self.limits,
         )
         runner = web.ServerRunner(self.server)
         async with Ports().listening(runner, "daemon.port", "127.0.0.1", 0, tls=self._tls) as self._port:
@@ -213,6 +221,24 @@ def test_who_says_goodbye_behind_a_question_disturbs_nobody(
 
     _run(test(), loop_factory)
     assert not [record for record in caplog.records if "took" not in record.message and record.levelname != "DEBUG"]
+
+
+def test_connections_keep_within_limits_here_too(door: Encrypted, loop_factory: Loops) -> None:
+    """The one that was idle for longest goes, and half a head in its time, even if the client does not agree to it."""
+    door.limits = Limits(connections=2, head=0.5)
+
+    async def test() -> None:
+        async with door.open():
+            idle, asking, newcomer = [await door.client() for _ in range(3)]
+            await idle.is_cut_off()
+            newcomer.send(QUESTION[:20])
+            await newcomer.is_cut_off()
+            asking.send(QUESTION)
+            assert b'"result":"accepted"' in await asking.answer()
+            for client in (idle, asking, newcomer):
+                client.close()
+
+    _run(test(), loop_factory)
 
 
 def _run(test: Coroutine[None, None, None], loop_factory: Loops) -> None:
