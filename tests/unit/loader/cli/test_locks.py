@@ -25,11 +25,11 @@ BEGUN = math.floor(time.time())
 def attacked(installed: Path) -> Path:
     """A caller of two conferences, of which one is not known; who withholds his number; a conference; a switch."""
     events = [
-        ("caller", 4, "C-1001", "+1 (555) 0100", 600.0),
-        ("caller", 3, "", "+15550100", 300.0),
-        ("caller", 3, "C-1001", None, 200.0),
+        ("caller", 4, "C-1001", "+1 (555) 0100", 600_000.0),
+        ("caller", 3, "", "+15550100", 300_000.0),
+        ("caller", 3, "C-1001", None, 200_000.0),
         ("conference", 30, "C-1001", "+15550101", math.inf),
-        ("switch", 50, "", None, 900.0),
+        ("switch", 50, "", None, 900_000.0),
     ]
 
     async def lock() -> None:
@@ -62,14 +62,14 @@ def test_what_is_locked_is_told(attacked: Path, run: Run) -> None:
     assert [line.split("\t") for line in out.splitlines()] == [
         ["locked", "conference", "C-1001", "", "pbx-1", "globaltest", "30", since, "unlocked by somebody",
          "0000000000000003"],
-        ["locked", "switch", "", "", "pbx-1", "", "50", since, stamp(900), "0000000000000004"],
-        ["locked", "caller", "C-1001", "+1 (555) 0100", "pbx-1", "globaltest", "4", since, stamp(600),
+        ["locked", "switch", "", "", "pbx-1", "", "50", since, stamp(900_000), "0000000000000004"],
+        ["locked", "caller", "C-1001", "+1 (555) 0100", "pbx-1", "globaltest", "4", since, stamp(600_000),
          "0000000000000000"],
-        ["locked", "caller", "", "+15550100", "pbx-1", "", "3", since, stamp(300), "0000000000000001"],
-        ["locked", "caller", "C-1001", "withheld", "pbx-1", "globaltest", "3", since, stamp(200), "0000000000000002"],
+        ["locked", "caller", "", "+15550100", "pbx-1", "", "3", since, stamp(300_000), "0000000000000001"],
+        ["locked", "caller", "C-1001", "withheld", "pbx-1", "globaltest", "3", since, stamp(200_000), "0000000000000002"],
     ]  # fmt: skip
     told = json.loads(run("locked", "--format", "json").out)["locked"]
-    assert [one["until"] for one in told] == [None, *map(stamp, (900, 600, 300, 200))]
+    assert [one["until"] for one in told] == [None, *map(stamp, (900_000, 600_000, 300_000, 200_000))]
     assert [one["caller"] for one in told] == [None, None, "+1 (555) 0100", "+15550100", None]
 
 
