@@ -9,7 +9,7 @@ from aiohttp import hdrs, web
 
 from admin import keys
 from admin.access import Action, Scope, assigned_owner, require_list, scope
-from admin.lists import COLUMNS, View
+from admin.lists import COLUMNS, View, guessable
 from admin.rendering import render
 from admin.security import form, number_of
 from admin.visitor import Visitor, visitor_of
@@ -17,6 +17,7 @@ from loader.compiled import EMPTY
 from loader.listfile import export_csv, export_xlsx, template
 from loader.model import Level, Owner
 from loader.store import Applied
+from loader.store.choices import Choices
 
 routes = web.RouteTableDef()
 
@@ -89,6 +90,7 @@ async def show(request: web.Request) -> web.Response:
         page=page,
         applied=applied,
         columns=COLUMNS,
+        guessable=guessable(block, await minimum_digits(request, owner)),
     )
 
 
@@ -137,6 +139,11 @@ async def owner_of(request: web.Request, visitor: Visitor) -> Owner:
     """Whose list the address names. Raises NotFound if there is none, or it is not for this visitor."""
     level, owner_id = request.match_info["level"], request.match_info["owner"]
     return await require_list(request.app[keys.DESK], visitor.user, level, owner_id)
+
+
+async def minimum_digits(request: web.Request, owner: Owner) -> int:
+    """The fewest digits that a new PIN in this list may have."""
+    return await Choices(request.app[keys.STORE]).minimum_pin_digits(owner)
 
 
 def address_of(owner: Owner) -> str:

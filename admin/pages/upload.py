@@ -15,18 +15,20 @@ from aiohttp import BodyPartReader, web
 
 from admin import keys
 from admin.access import Action, Scope, assigned_owner, require, require_list
-from admin.pages.lists import address_of, owner_of, saw_pins
+from admin.lists import Guessable
+from admin.pages.lists import address_of, minimum_digits, owner_of, saw_pins
 from admin.rendering import render
 from admin.security import NO_FORM, Forged, form, reading, require_token, text_of
 from admin.visitor import Visitor, visitor_of
 from loader.compiled import EMPTY
 from loader.csvfile import harmless
-from loader.errors import NotFound, StaleRevision
-from loader.listfile import WEB_LIMITS, Check, Code, Problem, check, columns, message
+from loader.errors import NotFound, PinTooShort, StaleRevision
+from loader.listfile import SHORT_DIGITS, WEB_LIMITS, Check, Code, Problem, check, columns, message, short_pins
 from loader.listfile.decode import split_lines
 from loader.model import Level, Owner, Revision, StagedUpload
 from loader.publish import Difference, diff, publish_to_all
 from loader.store import Desk
+from loader.store.choices import Choices
 
 routes = web.RouteTableDef()
 
@@ -164,7 +166,7 @@ async def confirm(request: web.Request) -> web.Response:
                 f"{staged.filename}: +{len(done.added)} ~{len(done.changed)} -{len(done.removed)}",
             ),
         )
-    except StaleRevision:
+    except (StaleRevision, PinTooShort):
         return await _preview_page(request, visitor, staged, status=409, stale=True)
     await desk.unstage(staged.id)
     uploads.labels("confirmed").inc()
@@ -241,7 +243,9 @@ async def _staged(request: web.Request, visitor: Visitor) -> StagedUpload:
 
 
 async def _checked(request: web.Request, staged: StagedUpload) -> tuple[bytes, Check]:
-    """The file, and what is to be said of it: the same as `rollcall check --limits web` says."""
+    """The file, and what is to be said of it: the same as `rollcall check --limits web` says, with the company's own
+    minimum of digits: all owners of one upload are of one company.
+    """
     keyring = request.app[keys.KEYRING].holding(staged.key_id)
     data = keyring.open_secret(f"upload|{staged.id}", staged.sealed, key_id=staged.key_id)
     checked = await asyncio.to_thread(
@@ -251,6 +255,7 @@ async def _checked(request: web.Request, staged: StagedUpload) -> tuple[bytes, C
         limits=WEB_LIMITS,
         guessable_share=request.app[keys.SETTINGS].lists.guessable_share,
         restore_zeros=staged.restore_zeros,
+        minimum_digits=await minimum_digits(request, Owner.from_key(staged.owners[0])),
     )
     return data, checked
 
@@ -308,7 +313,8 @@ async def _preview_page(
         checked=checked,
         changes=changes,
         zeros=zeros,
-        warnings=[problem for problem in checked.warnings if problem.code is not Code.PIN_ZEROS_LOST],
+        warnings=[problem for problem in checked.warnings if not _is_told_apart(problem)],
+        guessable=Guessable(short_pins(entry.pin for entry in checked.entries)),
         compared=_compared(changes),
         shrinks=_shrinks(changes),
         ask_about_shrinking=ask_about_shrinking,
@@ -351,8 +357,16 @@ async def _form_page(
         missing=missing or [],
         problems=problems or [],
         limits=WEB_LIMITS,
+        minimum=(await Choices(request.app[keys.STORE]).of(user.company_id or "")).minimum_pin_digits,
         policy=request.app[keys.SETTINGS].admin.privacy_policy,
     )
+
+
+def _is_told_apart(problem: Problem) -> bool:
+    """Whether the page has a place of its own for this warning: lost zeros, and short PINs."""
+    if problem.code is Code.PIN_GUESSABLE:
+        return int(problem.params["width"]) <= SHORT_DIGITS
+    return problem.code is Code.PIN_ZEROS_LOST
 
 
 def _by_line(problems: list[Problem]) -> dict[int, list[Problem]]:
