@@ -11,7 +11,7 @@ from admin import keys
 from admin.access import Action, company_for
 from admin.rendering import render
 from admin.security import form, form_lists
-from admin.visitor import Visitor, visitor_of
+from admin.visitor import Visitor, require_fresh, visitor_of
 from loader.errors import InvalidValue, NotFound
 from loader.listfile import SHORT_DIGITS
 from loader.store import Desk, Store
@@ -164,6 +164,7 @@ async def set_webhook(request: web.Request) -> web.Response:
     visitor = visitor_of(request)
     company = await _company(request, visitor)
     url = (await form(request)).get("url", "").strip()
+    require_fresh(visitor, f"/companies/{company['id']}/settings")
     choices = Choices(request.app[keys.STORE])
     before = await choices.of(company["id"])
     if url:
@@ -187,6 +188,7 @@ async def renew_secret(request: web.Request) -> web.Response:
     visitor = visitor_of(request)
     company = await _company(request, visitor)
     await form(request)
+    require_fresh(visitor, f"/companies/{company['id']}/settings")
     await _require_webhook(request, company)
     async with request.app[keys.STORE].together() as store:
         secret = await _make_secret(request, store, company)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
 import json
@@ -17,7 +16,7 @@ from admin import keys
 from admin.access import Action, Scope, assigned_owner, require, require_list
 from admin.lists import Guessable
 from admin.pages.lists import address_of, minimum_digits, owner_of, saw_pins
-from admin.rendering import render
+from admin.rendering import attachment, render
 from admin.security import NO_FORM, Forged, form, reading, require_token, text_of
 from admin.visitor import Visitor, visitor_of
 from loader.compiled import EMPTY
@@ -34,7 +33,11 @@ routes = web.RouteTableDef()
 
 _SHOWN: Final = 10
 """How many entries of each kind a preview shows."""
-_MAX_REQUEST: Final = (WEB_LIMITS.max_bytes or 0) + 64 * 1024
+_MAX_FIELDS: Final = 512 * 1024
+"""Bytes of the fields beside the file: thousands of lists can be chosen."""
+_PART: Final = 100
+"""What a field counts for beside its name and value."""
+_MAX_REQUEST: Final = (WEB_LIMITS.max_bytes or 0) + _MAX_FIELDS
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -79,7 +82,9 @@ async def upload(request: web.Request) -> web.Response:
     settings = request.app[keys.SETTINGS]
     await desk.agree(visitor.user.id, settings.admin.privacy_policy, time.time())
     if data is None:
-        return await _form_page(request, visitor, chosen=chosen, problems=[_too_large(_MAX_REQUEST)], status=413)
+        return await _form_page(
+            request, visitor, chosen=chosen, problems=[_too_large(request.content_length or _MAX_REQUEST)], status=413
+        )
     upload_id = secrets.token_urlsafe(16)
     key_id = await request.app[keys.SIGNING].key_in_use()
     sealed = request.app[keys.KEYRING].holding(key_id).seal_secret(f"upload|{upload_id}", data, key_id=key_id)
@@ -126,13 +131,8 @@ async def faulty_lines(request: web.Request) -> web.Response:
     for number, problems in _by_line(checked.errors).items():
         told = " ".join(message(problem, visitor.language) for problem in problems)
         line = lines[number - 1] if 0 < number <= len(lines) else ""
-        cells = map(harmless, line.split(checked.delimiter or ","))
-        writer.writerow([number, told, *cells])
-    return web.Response(
-        body=out.getvalue().encode("utf-8-sig"),
-        content_type="text/csv",
-        headers={"Content-Disposition": 'attachment; filename="errors.csv"', "Cache-Control": "no-store"},
-    )
+        writer.writerow([number, told, *map(harmless, line.split(checked.delimiter or ","))])
+    return attachment(out.getvalue().encode("utf-8-sig"), "errors.csv", "text/csv")
 
 
 @routes.post("/upload/{id}")
@@ -207,6 +207,7 @@ async def _read(request: web.Request) -> tuple[list[tuple[str, str]], str, bytes
     filename = ""
     data: bytes | None = b""
     known = False
+    room = _MAX_FIELDS
     async for part in await request.multipart():
         if not isinstance(part, BodyPartReader):
             raise Forged
@@ -216,7 +217,7 @@ async def _read(request: web.Request) -> tuple[list[tuple[str, str]], str, bytes
             known = True
         elif not known:
             raise Forged
-        elif part.name == "file":
+        elif part.name == "file" and not filename:
             filename = (part.filename or "").encode("utf-8", "replace").decode()
             received = bytearray()
             while chunk := await part.read_chunk():
@@ -226,6 +227,9 @@ async def _read(request: web.Request) -> tuple[list[tuple[str, str]], str, bytes
             data = bytes(received)
         else:
             fields.append((part.name or "", await text_of(part)))
+            room -= len(fields[-1][0]) + len(fields[-1][1]) + _PART
+            if room < 0:
+                raise web.HTTPRequestEntityTooLarge(_MAX_FIELDS, _MAX_FIELDS - room)
     if not known:
         raise Forged
     return fields, filename, data
@@ -248,7 +252,7 @@ async def _checked(request: web.Request, staged: StagedUpload) -> tuple[bytes, C
     """
     keyring = request.app[keys.KEYRING].holding(staged.key_id)
     data = keyring.open_secret(f"upload|{staged.id}", staged.sealed, key_id=staged.key_id)
-    checked = await asyncio.to_thread(
+    checked = await request.app[keys.HEAVY].work(
         check,
         data,
         filename=staged.filename,

@@ -186,6 +186,7 @@ def test_an_import_keeps_to_what_the_company_asks_for(run: Run, write: Write) ->
     assert (status, "nothing was changed" in err) == (1, True)
     assert "line 2, PIN Entry Code: “4127” is too short: at least 6 digits are asked for here." in out
     assert run("import", write("412789,Mike"), *ALICIA)[0] == 0
+    file = write("4127,Mike")
     assert run("check", file)[0] == 0
     assert run("check", file, "--minimum-digits", "6")[0] == 1
     assert run("check", file, "--minimum-digits", "1")[0] == 2
