@@ -70,7 +70,7 @@ _LAST_WORDS: Final = 0.2
 _FORGET_EVERY: Final = 300.0
 _UPLOAD_KEPT: Final = 3600.0
 """Seconds that an upload waits for its confirmation."""
-CONNECTIONS: Final[dict[str, Any]] = {"auto_decompress": False, "lingering_time": 30.0}
+CONNECTIONS: Final[dict[str, Any]] = {"auto_decompress": False, "lingering_time": 60.0}
 """How connections are served. Nothing that is sent packed is unpacked. And a browser that is still sending what was
 refused long ago reads no answer: it is heard out for so many seconds, and what it sends is thrown away.
 """

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import gzip
+import io
+import json
+import logging
 import re
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 import pyotp
 import pytest
+import structlog
 from aiohttp import FormData
 from aiohttp.test_utils import TestClient, TestServer
 from structlog.testing import capture_logs
@@ -22,6 +28,7 @@ from admin.pages.signin import is_local
 from admin.signing import Signing
 from admin.turns import Busy
 from loader.keyring import Keyring
+from loader.logs import configure_logs
 from loader.sections import Admin
 from loader.settings import Settings
 from loader.store import Desk, People, Store
@@ -606,3 +613,112 @@ async def test_who_is_not_signed_in_fills_no_log(browser: NewBrowser) -> None:
         for path in ("/", BASE, "/nothing"):
             await opened.get(path)
     assert logged == []
+
+
+async def test_what_somebody_calls_himself_makes_no_line_of_a_log(
+    browser: NewBrowser, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor of the audit trail's file: names and headers with line breaks stay in their field."""
+    name = 'org\n{"event": "signed_in"}\r\n=1+1'
+    opened = await browser()
+    with structlog_as_json():
+        await opened.sign_in(name, "wrong password")
+        opened.csrf = "x"
+        await opened.post("/signout", headers={"User-Agent": name.replace("\n", " ").replace("\r", " ")})
+    lines = capsys.readouterr().err.splitlines()
+    assert [json.loads(line)["event"] for line in lines] == ["form_refused"]
+    _, trail = await Desk(store).audit(action="sign_in_refused")
+    assert trail[0].user_id == name.strip()[:64]
+    text = (await (await (await browser("ope")).get("/audit.csv")).read()).decode("utf-8-sig")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert sum("signed_in" in str(row.values()) for row in rows) >= 1
+    assert not any(str(value).startswith("=") for row in rows for value in row.values())
+
+
+@contextmanager
+def structlog_as_json() -> Iterator[None]:
+    """Log lines as they are in production."""
+    before = structlog.get_config()
+    configure_logs("json", "info")
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+        logging.getLogger().handlers.clear()
+
+
+# What else there is not
+
+
+async def test_nothing_is_served_but_pages(browser: NewBrowser) -> None:
+    """No file of the program, no listing of a folder, nothing of a repository, nothing to find mistakes with."""
+    opened = await browser("sup")
+    for path in (
+        "/.git/config",
+        "/.env",
+        "/static/",
+        "/static/../app.py",
+        "/admin/app.py",
+        "/metrics",
+        "/debug",
+        "/docs",
+    ):
+        response = await opened.get(path)
+        assert response.status == 404, path
+        assert "import" not in await response.text()
+
+
+async def test_a_field_that_a_form_does_not_have_changes_nothing(browser: NewBrowser, store: Store) -> None:
+    """Of a name that stands twice the last one counts, and what stands in the address is no field."""
+    opened = await browser("sup")
+    await opened.get("/companies/one/user/org")
+    fields = [
+        ("name", "First"), ("name", "Olive"), ("email", "org@example.com"), ("role", "organizer"), ("organizer_id", "olive"),
+        ("company_id", "two"), ("id", "ope"), ("password_hash", "x"),
+    ]  # fmt: skip
+    assert (await opened.post("/companies/one/user/org?name=Third&role=operator", fields)).status == 303
+    user = await People(store).user("org")
+    assert user is not None
+    assert (user.name, user.company_id, user.role) == ("Olive", "one", "organizer")
+    operator = await People(store).user("ope")
+    assert operator is not None
+    assert operator.name == "Olga Operator"
+
+
+@pytest.mark.parametrize(
+    ("behind_proxy", "told", "address"),
+    [(False, "203.0.113.9", "127.0.0.1"), (True, "203.0.113.9, 198.51.100.7", "198.51.100.7"), (True, "", "127.0.0.1")],
+)
+async def test_an_address_that_a_browser_made_up_is_not_believed(
+    store: Store, keyring: Keyring, settings: Settings, behind_proxy: bool, told: str, address: str
+) -> None:
+    """Of what a proxy tells the last counts, which it has added itself; without a proxy nothing does."""
+    admin = msgspec.structs.replace(settings.admin, behind_proxy=behind_proxy)
+    app = make_app(msgspec.structs.replace(settings, admin=admin), store, keyring, signing=fast_signing(store, keyring))
+    client: TestClient[Any, Any]
+    async with TestServer(app) as server, TestClient(server) as client:
+        opened = Browser(client)
+        await opened.get("/signin")
+        headers = {"X-Forwarded-For": told, "X-Real-IP": "203.0.113.9", "Forwarded": "for=203.0.113.9"}
+        await opened.post("/signin", {"name": "org", "password": "wrong password"}, headers=headers)
+        _, trail = await Desk(store).audit(action="sign_in_refused")
+        assert trail[0].address == address
+
+
+async def test_an_operator_signs_somebody_out(browser: NewBrowser) -> None:
+    opened, operator = await browser("org"), await browser("ope")
+    await operator.get("/sessions")
+    assert (await operator.post("/sessions/org/end")).status == 303
+    assert (await opened.get("/account")).status == 303
+
+
+async def test_every_state_of_a_switch_is_changed_by_who_has_just_signed_in(
+    browser: NewBrowser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token opens every conference: each form of a switch asks once more who it is."""
+    opened = await browser("ope")
+    assert (await opened.post("/switches", {"name": "pbx-1"})).status == 201
+    grow_old(monkeypatch)
+    for what in ("rotate", "again", "end-old", "limits", "remove"):
+        response = await opened.post(f"/switches/pbx-1/{what}", {"overlap": "0"})
+        assert response.headers["Location"] == "/signin/again?next=/switches/pbx-1", what
