@@ -105,6 +105,9 @@ def test_an_older_copy_is_migrated_and_told(filled: Path, run: Run) -> None:
         ):
             connection.execute(f"DROP TABLE IF EXISTS {table}")
         connection.execute("DROP TABLE journal")
+        for table in ("switch_token", "switch"):
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute("CREATE TABLE switch (id VARCHAR(64) PRIMARY KEY, token_hash BLOB UNIQUE, created_at FLOAT)")
         connection.execute("UPDATE alembic_version SET version_num = '0002'")
     before = Path("copies/old.db").read_bytes()
     result = run("restore", "copies/old.db")
