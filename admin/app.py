@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import aiohttp_session
 import structlog
@@ -40,12 +40,14 @@ from admin.pages import (
     switches,
     upload,
 )
+from admin.passwords import Passwords
 from admin.post import Post
 from admin.roll_mail import RollSender
 from admin.rolls import Rolls
 from admin.serving import Connection
 from admin.sessions import DatabaseStorage
 from admin.signing import Signing
+from admin.turns import Turns
 from admin.visitor import Handler, visitors
 from admin.watching import Watching
 from loader.connections import Guard, GuardedRunner, Limits
@@ -68,6 +70,13 @@ _LAST_WORDS: Final = 0.2
 _FORGET_EVERY: Final = 300.0
 _UPLOAD_KEPT: Final = 3600.0
 """Seconds that an upload waits for its confirmation."""
+CONNECTIONS: Final[dict[str, Any]] = {"auto_decompress": False, "lingering_time": 60.0}
+"""How connections are served. Nothing that is sent packed is unpacked. And a browser that is still sending what was
+refused long ago reads no answer: it is heard out for so many seconds, and what it sends is thrown away.
+"""
+_HEAVY_AT_ONCE: Final = 2
+_HEAVY_WAITING: Final = 50
+"""List files that are checked or made at once, and how many more may wait for that."""
 _INVITATION_KEPT: Final = 180 * 86400.0
 """Seconds that it is kept who was invited."""
 _CONNECTIONS: Final = 5000
@@ -142,8 +151,7 @@ async def _ended(task: asyncio.Task[None]) -> None:
 def make_app(settings: Settings, store: Store, keyring: Keyring, *, signing: Signing | None = None) -> web.Application:
     """The site over an open database."""
     admin = settings.admin
-    secure = admin.address.startswith("https:")
-    storage = DatabaseStorage(secure=secure, idle_timeout=admin.idle_timeout)
+    storage = DatabaseStorage(secure=admin.is_secure, idle_timeout=admin.idle_timeout)
     app = web.Application(
         middlewares=[
             security.headers,
@@ -166,6 +174,8 @@ def make_app(settings: Settings, store: Store, keyring: Keyring, *, signing: Sig
     app[keys.ROLL_BOOK] = RollBook(store)
     app[keys.ROLLS] = Rolls(app[keys.ROLL_BOOK], store, app[keys.DESK], app[keys.LISTS], keyring)
     app[keys.WATCHING] = Watching(app[keys.ROLL_BOOK].version)
+    app[keys.PASSWORDS] = Passwords(admin.breached_passwords)
+    app[keys.HEAVY] = Turns(_HEAVY_AT_ONCE, _HEAVY_WAITING)
     app[keys.SIGNING] = signing or Signing(store, people, keyring)
     app[keys.OIDC] = OpenIdConnect(settings.oidc, admin.address + "/signin/oidc/done")
     app[keys.METRICS] = Metrics(version("rollcall"))
@@ -258,6 +268,4 @@ def _static(data: bytes, media_type: str) -> Handler:
 
 def _runner(app: web.Application, connections: int) -> web.AppRunner:
     guard = Guard(Limits(most_connections(connections), idle=_IDLE))
-    return GuardedRunner(
-        app, guard, connection=Connection, access_log=None, shutdown_timeout=10.0, auto_decompress=False
-    )
+    return GuardedRunner(app, guard, connection=Connection, access_log=None, shutdown_timeout=10.0, **CONNECTIONS)

@@ -11,6 +11,7 @@ from aiohttp import hdrs, web
 from admin import keys
 from admin.rendering import render
 from admin.security import Forged
+from admin.turns import Busy
 from admin.visitor import Handler, visitor_of
 from loader.errors import BlockError, DatabaseError, KeyFileError, NotFound
 
@@ -59,9 +60,14 @@ async def told_plainly(request: web.Request, handler: Handler) -> web.StreamResp
     try:
         return await handler(request)
     except NotFound:
+        _log(request, "access_refused")
         return _page(request, "not_found", 404)
     except Forged:
+        _log(request, "form_refused")
         return _page(request, "forged", 403)
+    except Busy:
+        _log(request, "too_busy")
+        return _page(request, "busy", 503)
     except (DatabaseError, BlockError, KeyFileError) as error:
         log.error("database_unavailable", problem=str(error))
         return _page(request, "unavailable", 503)
@@ -79,10 +85,22 @@ async def told_plainly(request: web.Request, handler: Handler) -> web.StreamResp
         return _page(request, "broken", 500)
 
 
+def _log(request: web.Request, event: str) -> None:
+    """Who was refused what: the page by its pattern, as its address may name what is nobody's business."""
+    visitor = visitor_of(request)
+    user = None if visitor.signed_in is None else visitor.signed_in.id
+    if user is not None or event != "access_refused":
+        # Who is not signed in is sent to sign in, which is no refusal.
+        log.warning(event, page=_pattern(request), method=request.method, user=user, address=visitor.address)
+
+
 def _page(request: web.Request, what: str, status: int) -> web.Response:
     visitor = visitor_of(request)
     if visitor.signed_in is None and what == "not_found" and request.method in (hdrs.METH_GET, hdrs.METH_HEAD):
         # Who is not signed in is not told what is there and what is not.
         wanted = "" if request.path in ("/", "/signin/code") else f"?next={quote(request.path_qs, safe='/')}"
         raise web.HTTPSeeOther(f"/signin{wanted}")
-    return render(request, visitor, "error.html", status=status, what=what)
+    response = render(request, visitor, "error.html", status=status, what=what)
+    if status == 503:
+        response.headers[hdrs.RETRY_AFTER] = "5"
+    return response

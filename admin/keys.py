@@ -11,10 +11,12 @@ from admin.lists import Lists
 from admin.mail import Mailer
 from admin.metrics import Metrics
 from admin.oidc import OpenIdConnect
+from admin.passwords import Passwords
 from admin.post import Post
 from admin.roll_mail import RollSender
 from admin.rolls import Rolls
 from admin.signing import Signing
+from admin.turns import Turns
 from admin.watching import Watching
 from loader.keyring import Keyring
 from loader.settings import Settings
@@ -31,6 +33,9 @@ DESK: Final = web.AppKey("desk", Desk)
 KEYRING: Final = web.AppKey("keyring", Keyring)
 LISTS: Final = web.AppKey("lists", Lists)
 LOCKOUTS: Final = web.AppKey("lockouts", Lockouts)
+PASSWORDS: Final = web.AppKey("passwords", Passwords)
+HEAVY: Final = web.AppKey("heavy", Turns)
+"""For what takes long, or much memory."""
 SIGNING: Final = web.AppKey("signing", Signing)
 POST: Final = web.AppKey("post", Post)
 MAILER: Final = web.AppKey("mailer", Mailer)

@@ -12,9 +12,9 @@ import msgspec
 
 from loader.compiled import EMPTY, Block
 from loader.keyring import Keyring
-from loader.listfile import Code, Problem, columns
-from loader.listfile.rules import MAX_PIN_LENGTH, examine
-from loader.model import Entry, ListRevision, Owner, Pin
+from loader.listfile import Code, Problem, ShortPins, columns, short_pins, wide_enough
+from loader.listfile.rules import examine
+from loader.model import MIN_PIN_LENGTH, Entry, ListRevision, Owner, Pin
 from loader.publish import read_list
 from loader.store import Store
 
@@ -51,6 +51,16 @@ class Row(msgspec.Struct, frozen=True):
 
     at: int
     entry: Entry
+
+
+class Guessable(msgspec.Struct, frozen=True):
+    """What is told of a list's short PINs: those that are active, by width; how many PINs of it, active or not, have
+    fewer than the `minimum` digits that the company asks for.
+    """
+
+    widths: Sequence[ShortPins]
+    minimum: int = MIN_PIN_LENGTH
+    too_short: int = 0
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -148,24 +158,37 @@ def _matches(entry: Entry, view: View) -> bool:
     return any(query in str(getattr(entry, column)).casefold() for column in COLUMNS)
 
 
-def read_entry(fields: dict[str, str], *, active: bool = True) -> tuple[Entry | None, list[Problem]]:
+def guessable(block: Block, minimum: int) -> Guessable:
+    """What is told of the short PINs of a list."""
+    pins = [block.pin(at) for at in range(block.count)]
+    active = (pin for at, pin in enumerate(pins) if block.is_active(at))
+    return Guessable(short_pins(active), minimum, sum(len(pin) < minimum for pin in pins))
+
+
+def read_entry(
+    fields: dict[str, str], *, active: bool = True, minimum_digits: int = MIN_PIN_LENGTH
+) -> tuple[Entry | None, list[Problem]]:
     """What was typed becomes an entry, or all that is wrong with it, in the order of the columns."""
     examined = examine(1, [fields.get(column, "") for column in COLUMNS])
     if examined.entry is None:
         return None, examined.problems
-    if len(examined.entry.pin) < 2:
-        return None, [Problem(Code.PIN_INVALID, 1, columns.PIN, {"why": "short", "found": examined.entry.pin})]
+    pin = examined.entry.pin
+    if len(pin) < MIN_PIN_LENGTH:
+        return None, [Problem(Code.PIN_INVALID, 1, columns.PIN, {"why": "short", "found": pin})]
+    if len(pin) < minimum_digits:
+        return None, [Problem(Code.PIN_TOO_SHORT, 1, columns.PIN, {"found": pin, "min": minimum_digits})]
     return msgspec.structs.replace(examined.entry, active=active), []
 
 
-def suggest_pin(taken: Sequence[str]) -> Pin | None:
-    """A PIN that is easy to tell apart: of the list's usual width, at random, not beginning with 0, no digit twice in a
-    row, no three running up or down, and at least two digits away from each other PIN where there is room.
+def suggest_pin(taken: Sequence[str], *, minimum_digits: int, guessable_share: float) -> Pin | None:
+    """A PIN that keeps others out and is easy to tell apart: at random, not beginning with 0, no digit twice in a row,
+    no three running up or down, and at least two digits away from each other PIN where there is room.
 
-    None if the width has no room left.
+    It has as many digits as most PINs of the list, and more where those are too few: for the company, or for so many
+    people. None if there is no room left.
     """
-    width = Counter(map(len, taken)).most_common(1)[0][0] if taken else 6
-    width = min(max(width, 4), MAX_PIN_LENGTH)
+    usual = Counter(map(len, taken)).most_common(1)[0][0] if taken else MIN_PIN_LENGTH
+    width = max(usual, minimum_digits, wide_enough(len(taken) + 1, guessable_share))
     known = set(taken)
     best = None
     for _ in range(400):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any
+import time
+from typing import Any, Final
 
 import httpx2
 from authlib.integrations.base_client import OAuthError
@@ -15,6 +16,9 @@ from joserfc.jwk import KeySet
 from admin.post import read_secret
 from loader.errors import RollcallError
 from loader.sections import Oidc
+
+_LEEWAY: Final = 60
+"""Seconds that the provider's clock may be wrong."""
 
 
 class OidcError(RollcallError):
@@ -32,20 +36,29 @@ class OpenIdConnect:
         self._secret = read_secret(settings.client_secret_file)
         self._metadata: dict[str, Any] | None = None
 
-    async def begin(self) -> tuple[str, dict[str, str]]:
-        """Where to send the browser, and what its session has to remember. Raises OidcError."""
+    async def begin(self, *, again: bool = False) -> tuple[str, dict[str, str]]:
+        """Where to send the browser, and what its session has to remember. Raises OidcError.
+
+        `again` has the provider ask, though somebody may be signed in there, and say when it did (OpenID Connect Core
+        section 3.1.2.1).
+        """
         metadata = await self._discover()
         remembered = {
             "state": secrets.token_urlsafe(24),
             "nonce": secrets.token_urlsafe(24),
             "verifier": secrets.token_urlsafe(48),
         }
+        asked_anew = {}
+        if again:
+            remembered["since"] = str(time.time())
+            asked_anew = {"prompt": "login", "max_age": "0"}
         async with self._client() as client:
             address, _ = client.create_authorization_url(
                 metadata["authorization_endpoint"],
                 state=remembered["state"],
                 nonce=remembered["nonce"],
                 code_verifier=remembered["verifier"],
+                **asked_anew,
             )
         return address, remembered
 
@@ -63,12 +76,14 @@ class OpenIdConnect:
                 keys = KeySet.import_key_set((await plain.get(metadata["jwks_uri"])).raise_for_status().json())
             claims = jwt.decode(token["id_token"], keys, algorithms=["RS256", "ES256", "PS256", "EdDSA"]).claims
             jwt.JWTClaimsRegistry(
-                leeway=60,
+                leeway=_LEEWAY,
                 iss={"essential": True, "value": self._settings.issuer},
                 aud={"essential": True, "value": self._settings.client_id},
                 exp={"essential": True},
                 nonce={"essential": True, "value": remembered["nonce"]},
             ).validate(claims)
+            if claims.get("auth_time", 0) < float(remembered.get("since", 0)) - _LEEWAY:
+                raise ValueError("auth_time")
             name = claims[self._settings.claim]
             if not isinstance(name, str):
                 raise TypeError(self._settings.claim)

@@ -84,6 +84,16 @@ def render(request: web.Request, visitor: Visitor, template: str, status: int = 
     return response
 
 
+def attachment(data: bytes, name: str, media_type: str) -> web.Response:
+    """A file to be kept, never shown by the browser itself. `name` is made of IDs, which need no quoting."""
+    return web.Response(
+        body=data,
+        content_type=media_type,
+        charset="utf-8" if media_type.startswith("text/") else None,
+        headers={hdrs.CONTENT_DISPOSITION: f'attachment; filename="{name}"', hdrs.CACHE_CONTROL: "no-store"},
+    )
+
+
 def render_part(request: web.Request, visitor: Visitor, template: str, **context: Any) -> str:
     """A part of a page, which is not the place for notices and forms."""
     return aiohttp_jinja2.render_string(

@@ -22,7 +22,7 @@ BODY_TIMEOUT: Final = 300.0
 
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "connect-src 'self'; form-action 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -68,13 +68,20 @@ def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Add them; for an answer that begins before its page is done."""
     response.headers.update(_HEADERS)
     response.headers[hdrs.SERVER] = "Rollcall"
-    if request.app[keys.SETTINGS].admin.address.startswith("https:"):
-        response.headers["Strict-Transport-Security"] = "max-age=31536000"
+    # Redirects and bare texts too: what is to be kept says so itself.
+    response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
+    if request.app[keys.SETTINGS].admin.is_secure:
+        response.headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
 
 
 @web.middleware
 async def own_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse a change that another site's page asks for: raises Forged. The token is checked where the form is read."""
+    """Refuse a change that another site's page asks for: raises Forged. The token is checked where the form is read.
+
+    No browser packs what it sends, so that nothing is ever unpacked: a small body could become a large one.
+    """
+    if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() != "identity":
+        raise web.HTTPUnsupportedMediaType
     if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
         origin = request.headers.get(hdrs.ORIGIN)
         site = request.headers.get("Sec-Fetch-Site", "same-origin")
@@ -84,16 +91,21 @@ async def own_origin(request: web.Request, handler: Handler) -> web.StreamRespon
 
 
 def _is_ours(request: web.Request, origin: str) -> bool:
-    ours = urlsplit(request.app[keys.SETTINGS].admin.address)
+    """Where the site's address is set, that alone: the Host that a request names may be anybody's (DNS rebinding)."""
+    admin = request.app[keys.SETTINGS].admin
     try:
-        asked = urlsplit(origin)
+        ours, asked = urlsplit(admin.address), urlsplit(origin)
     except ValueError:
         return False
-    return (asked.scheme, asked.netloc) == (ours.scheme, ours.netloc) or asked.netloc == request.host
+    return (asked.scheme, asked.netloc) == (ours.scheme, ours.netloc) or (
+        not admin.url and asked.netloc == request.host
+    )
 
 
 async def form(request: web.Request) -> dict[str, str]:
     """The fields of a form, the last of each name. Raises Forged without the session's token, or if it is no form."""
+    if request.content_type != "application/x-www-form-urlencoded":
+        raise Forged
     try:
         if (request.charset or _CHARSET).lower() != _CHARSET:
             raise Forged

@@ -12,19 +12,22 @@ import pyotp
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from admin.passwords import MAX_PASSWORD
+from admin.turns import Turns
 from loader.keyring import Keyring
 from loader.model import AuditEntry, User
 from loader.store import Desk, People, Store
 from loader.tokens import new_word, word_hash
 
-MIN_PASSWORD: Final = 12
-MAX_PASSWORD: Final = 200
 LINK_GOOD_FOR: Final = 3600.0
 """Seconds."""
-_FREE_FAILURES: Final = {"account": 3, "address": 15}
-"""How often in a row signing in may fail without a wait."""
+_FREE_FAILURES: Final = {"account": 3, "address": 15, "forgot": 10}
+"""How often in a row signing in may fail, and a link be asked for from one address, without a wait."""
 _LONGEST_WAIT: Final = 900.0
 _TOTP_STEP: Final = 30
+_HASHES: Final = 4
+"""Passwords that are hashed at once: each takes 64 MiB and a good part of a second."""
+_HASHES_WAITING: Final = 100
 
 
 class Slowed(Exception):
@@ -43,19 +46,24 @@ class Signing:
         self._people = people
         self._keyring = keyring
         self._hasher = hasher or PasswordHasher()
+        self._turns = Turns(_HASHES, _HASHES_WAITING)
         # Somebody who is not there must take as long as a wrong password.
         self._nobody = self._hasher.hash(secrets.token_hex(16))
 
     async def by_password(self, name: str, password: str, address: str) -> User | None:
-        """The user with this name and password, both case-sensitive. Raises Slowed."""
-        await self._wait_over(name, address)
-        user = await self._people.user(name) if name else None
-        credential = await self._people.credential(user.id) if user else None
-        known = credential.password_hash if credential else None
-        good = await self._matches(known or self._nobody, password) and known is not None
-        if user is None or not good:
-            await self.failed(name, address)
-            return None
+        """The user with this name and password, both case-sensitive. Raises Slowed, Busy.
+
+        Whether there is such a user makes no difference to what is done and how long it takes.
+        """
+        async with self._turns.turn():
+            # In one's turn, as many who ask at once are to see each other's failures.
+            await self._wait_over(name, address)
+            user = await self._people.user(name)
+            known = (await self._people.credential(name)).password_hash
+            good = await self._matches(known or self._nobody, password)
+            if user is None or known is None or not good:
+                await self.failed(name, address)
+                return None
         return user
 
     async def failed(self, name: str, address: str) -> None:
@@ -73,9 +81,9 @@ class Signing:
     ) -> bool:
         """Give a user a new password, and sign him out everywhere; `record` goes into the audit trail with it.
 
-        A `link` is used up by it: False, and nothing is done, if it was used before or is over.
+        A `link` is used up by it: False, and nothing is done, if it was used before or is over. Raises Busy.
         """
-        hashed = await asyncio.to_thread(self._hasher.hash, password)
+        hashed = await self._turns.work(self._hasher.hash, password)
         async with self._store.together() as store:
             people = People(store)
             if link is not None and not await people.take_link(word_hash(link), time.time()):
@@ -96,16 +104,17 @@ class Signing:
         return (await self._people.credential(user.id)).totp_secret is not None
 
     async def by_code(self, user: User, code: str, address: str) -> bool:
-        """Whether this is a code of the user's authenticator that was not used before. Raises Slowed."""
-        await self._wait_over(user.id, address)
-        credential = await self._people.credential(user.id)
-        if credential.totp_secret is not None and credential.totp_key_id is not None:
-            keyring = self._keyring.holding(credential.totp_key_id)
-            secret = keyring.open_secret(f"totp|{user.id}", credential.totp_secret, key_id=credential.totp_key_id)
-            step = matching_step(secret.decode(), code)
-            if step is not None and await self._people.use_totp_step(user.id, step):
-                return True
-        await self.failed(user.id, address)
+        """Whether this is a code of the user's authenticator that was not used before. Raises Slowed, Busy."""
+        async with self._turns.turn():
+            await self._wait_over(user.id, address)
+            credential = await self._people.credential(user.id)
+            if credential.totp_secret is not None and credential.totp_key_id is not None:
+                keyring = self._keyring.holding(credential.totp_key_id)
+                secret = keyring.open_secret(f"totp|{user.id}", credential.totp_secret, key_id=credential.totp_key_id)
+                step = matching_step(secret.decode(), code)
+                if step is not None and await self._people.use_totp_step(user.id, step):
+                    return True
+            await self.failed(user.id, address)
         return False
 
     async def set_second_factor(self, user: User, secret: str, record: AuditEntry) -> None:
@@ -139,23 +148,31 @@ class Signing:
     async def _matches(self, hashed: str, password: str) -> bool:
         def verify() -> bool:
             try:
-                return self._hasher.verify(hashed, password[:MAX_PASSWORD])
+                # What is longer than any password is hashed too, but not all of it.
+                return self._hasher.verify(hashed, password[:MAX_PASSWORD]) and len(password) <= MAX_PASSWORD
             except (VerificationError, InvalidHashError):
                 return False
 
         return await asyncio.to_thread(verify)
 
+    async def asks_for_link(self, address: str) -> None:
+        """Count that somebody asks for a link from an address. Raises Slowed if it was asked too often from there."""
+        await self._require_patience("forgot", address)
+        await self._people.failed("forgot", address, time.time())
+
     async def _wait_over(self, name: str, address: str) -> None:
-        now = time.time()
-        for kind, failed_id in (("account", name[:200]), ("address", address)):
-            count, last_at = await self._people.failures(kind, failed_id)
-            over = count - _FREE_FAILURES[kind]
-            if over >= 0:
-                wait = min(2.0 ** min(over, 20), _LONGEST_WAIT)
-                left = last_at + wait - now
-                # More than the whole wait is left where the clock was set back.
-                if 0 < left <= wait:
-                    raise Slowed(int(left) + 1)
+        await self._require_patience("account", name[:200])
+        await self._require_patience("address", address)
+
+    async def _require_patience(self, kind: str, failed_id: str) -> None:
+        count, last_at = await self._people.failures(kind, failed_id)
+        over = count - _FREE_FAILURES[kind]
+        if over >= 0:
+            wait = min(2.0 ** min(over, 20), _LONGEST_WAIT)
+            left = last_at + wait - time.time()
+            # More than the whole wait is left where the clock was set back.
+            if 0 < left <= wait:
+                raise Slowed(int(left) + 1)
 
 
 def new_secret() -> str:
@@ -176,15 +193,4 @@ def matching_step(secret: str, code: str, now: float | None = None) -> int | Non
     for candidate in (step, step - 1, step + 1):
         if secrets.compare_digest(totp.generate_otp(candidate).encode(), code.encode("utf-8", "replace")):
             return candidate
-    return None
-
-
-def password_problem(password: str, name: str) -> str | None:
-    """Why a password cannot be taken, as a word; None if it can: length is what counts (NIST SP 800-63B)."""
-    if len(password) < MIN_PASSWORD:
-        return "short"
-    if len(password) > MAX_PASSWORD:
-        return "long"
-    if name.lower() in password.lower() or len(set(password)) < 5:
-        return "easy"
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias
+from urllib.parse import quote
 
 from aiohttp import hdrs, web
 from aiohttp_session import Session, get_session
@@ -16,14 +17,16 @@ from admin.rendering import CATALOGUES, DOMAIN
 from loader.catalogues import catalogue
 from loader.errors import NotFound
 from loader.model import LANGUAGES, AuditEntry, User
+from loader.sections import Admin
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-LANGUAGE_COOKIE: Final = "rollcall-language"
 USER: Final = "user"
 """The session's name for who is signed in."""
 SIGNED_IN_AT: Final = "signed_in_at"
-_WITHOUT_SECOND_FACTOR: Final = ("/account/second-factor", "/signout", "/language", "/static/")
+_WITHOUT_SECOND_FACTOR: Final = ("/account/second-factor", "/signin/again", "/signout", "/language", "/static/")
+_FRESH_FOR: Final = 600.0
+"""Seconds after signing in in which one need not do it again for what is sensitive."""
 
 
 class Visitor:
@@ -34,7 +37,8 @@ class Visitor:
         self.signed_in = user
         self.address = address_of(request)
         self.agent = _sent(request, hdrs.USER_AGENT)[:200]
-        self.language = _language(request, user)
+        chosen = request.cookies.get(language_cookie(request.app[keys.SETTINGS].admin)) or (user and user.language)
+        self.language = chosen if chosen in LANGUAGES else _wished(request)
         self.translations: NullTranslations = catalogue(CATALOGUES, self.language, DOMAIN)
 
     @property
@@ -58,6 +62,15 @@ class Visitor:
 
 
 VISITOR: Final = web.RequestKey("visitor", Visitor)
+
+
+def require_fresh(visitor: Visitor, back: str) -> None:
+    """For what whoever finds an open browser must not do: it has to be a while ago at most that the visitor signed in.
+
+    Raises a redirect to do it again, which leads on to `back`; NotFound if nobody is signed in.
+    """
+    if visitor.user and time.time() - visitor.session.get(SIGNED_IN_AT, 0.0) > _FRESH_FOR:
+        raise web.HTTPSeeOther(f"/signin/again?next={quote(back, safe='/')}")
 
 
 def address_of(request: web.Request) -> str:
@@ -98,10 +111,13 @@ async def visitors(request: web.Request, handler: Handler) -> web.StreamResponse
     return await handler(request)
 
 
-def _language(request: web.Request, user: User | None) -> str:
-    chosen = request.cookies.get(LANGUAGE_COOKIE) or (user.language if user else None)
-    if chosen in LANGUAGES:
-        return str(chosen)
+def language_cookie(admin: Admin) -> str:
+    """The name of the cookie that remembers a language. With https it is one that no other host can set."""
+    return "__Host-rollcall-language" if admin.is_secure else "rollcall-language"
+
+
+def _wished(request: web.Request) -> str:
+    """The first language of the browser that there is."""
     wished = [one.partition(";")[0].strip() for one in _sent(request, hdrs.ACCEPT_LANGUAGE).split(",")[:20]]
     known = negotiate_locale([wish.replace("-", "_") for wish in wished if wish], LANGUAGES)
     return known or "en"

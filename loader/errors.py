@@ -8,6 +8,7 @@ be done, and its text tells an operator what to do about it. No text holds a PIN
     ├── SettingsError           a setting is wrong; names the setting, and the file and line if there is one
     ├── DirectoryError          a directory file is wrong; nothing was changed
     ├── InvalidValue            a text is not what its field takes (a passcode, an identifier, an entry)
+    │   └── PinTooShort         a PIN has fewer digits than the company asks for
     ├── NotFound                there is no such owner, conference, revision or switch
     ├── AlreadyExists           the name is taken
     ├── OverlapError            a switch's old token is still good beside its new one; nothing was changed
@@ -47,6 +48,15 @@ class DirectoryError(RollcallError):
 
 class InvalidValue(RollcallError, ValueError):
     """A text is not what its field takes."""
+
+
+class PinTooShort(InvalidValue):
+    """PINs that were not in the list before have fewer digits than the company asks for: `count` of them."""
+
+    def __init__(self, count: int, minimum: int) -> None:
+        super().__init__(f"{count} new PINs have fewer than the {minimum} digits that the company asks for")
+        self.count = count
+        self.minimum = minimum
 
 
 class NotFound(RollcallError, LookupError):

@@ -33,6 +33,8 @@ MAX_SWITCH_RATE: Final = 100_000
 
 MAX_OVERLAP: Final = 365 * 86400.0
 """Seconds that a switch's old token may stay good beside its new one, at most."""
+MIN_PIN_LENGTH: Final = 2
+MAX_PIN_LENGTH: Final = 10
 
 _PIN = re.compile(r"[0-9]{2,10}", re.ASCII)
 _PASSCODE = re.compile(r"[0-9]{1,32}", re.ASCII)

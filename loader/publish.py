@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from loader.compiled import EMPTY, Block, compile_list
-from loader.errors import BlockError, NotFound, StaleRevision
+from loader.errors import BlockError, NotFound, PinTooShort, StaleRevision
 from loader.keyring import Keyring, part_count
 from loader.model import AuditEntry, Entry, ListRevision, Owner, Pin, Position, Revision
 from loader.reader import read_block, read_list
 from loader.store import Store, Writing
+from loader.store.choices import Choices
 
 __all__ = ["Difference", "Published", "diff", "publish", "publish_to_all", "put_back", "read_list"]
 
@@ -82,7 +83,8 @@ async def publish(
     the one that the change was made from (0 where there was no list). A list that was damaged is replaced as if it had
     been empty. `record` goes into the audit trail in the same transaction.
 
-    Raises NotFound (no such owner), StaleRevision, InvalidValue (a PIN stands twice), KeyFileError,
+    Raises NotFound (no such owner), StaleRevision, InvalidValue (a PIN stands twice), PinTooShort (a PIN that was not
+    in the list is shorter than its company lets PINs be; those that are in the list may stay), KeyFileError,
     DatabaseUnavailable; the list is then as it was.
     """
     data = compile_list(entries)
@@ -108,6 +110,7 @@ async def publish(
                     await writing.record(record)
             committed_at = before.created_at if before else 0.0
             return _published(revision, position, difference, committed_at)
+        await _require_width(store, owner, difference)
         async with store.writing() as writing:
             if await writing.current_revision(owner) != (before.revision if before else None):
                 continue  # somebody was faster: what would change now?
@@ -144,6 +147,7 @@ async def publish_to_all(
             differences[owner] = Difference(tuple(entries), (), (), 0)
         else:
             differences[owner] = diff((old or EMPTY).entries(), entries)
+        await _require_width(store, owner, differences[owner])
     async with store.writing() as writing:
         for owner, revision in owners.items():
             current = await writing.current_revision(owner) or Revision(0)
@@ -154,6 +158,14 @@ async def publish_to_all(
         if record is not None:
             await writing.record(*(record(owner, difference) for owner, difference in differences.items()))
     return differences
+
+
+async def _require_width(store: Store, owner: Owner, difference: Difference) -> None:
+    """Raises PinTooShort."""
+    minimum = await Choices(store).minimum_pin_digits(owner)
+    short = sum(len(entry.pin) < minimum for entry in difference.added)
+    if short:
+        raise PinTooShort(short, minimum)
 
 
 async def _put(

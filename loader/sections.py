@@ -86,6 +86,10 @@ class Admin(Section, frozen=True):
     """Seconds after signing in after which one is signed out, clicks or not."""
     second_factor: bool = True
     """Whether super-administrators and operators must have a second factor."""
+    second_factor_for_all: bool = False
+    """Whether everybody else must have one too."""
+    breached_passwords: str = ""
+    """A file of the SHA-1 hashes of passwords that are known to thieves, in their order; none if empty."""
     privacy_policy: Text = "1"
     """The version of the privacy policy that is agreed to with each upload."""
     tls: Tls = Tls()
@@ -95,6 +99,11 @@ class Admin(Section, frozen=True):
         """Where browsers find the site, without a slash at the end."""
         scheme = "https" if self.tls.certificate else "http"
         return self.url.rstrip("/") or f"{scheme}://{self.host}:{self.port}"
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether browsers reach the site by https."""
+        return self.address.startswith("https:")
 
 
 class Mail(Section, frozen=True):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import time
-
 import segno
 from aiohttp import web
 
 from admin import keys
+from admin.pages.signin import begin_session
+from admin.passwords import MIN_PASSWORD
 from admin.rendering import render
 from admin.security import form
-from admin.signing import MIN_PASSWORD, Slowed, matching_step, new_secret, otpauth, password_problem
-from admin.visitor import SIGNED_IN_AT, USER, visitor_of
+from admin.signing import Slowed, matching_step, new_secret, otpauth
+from admin.visitor import require_fresh, visitor_of
+from loader.errors import NotFound
 from loader.store import Desk, People
 
 routes = web.RouteTableDef()
@@ -41,7 +42,7 @@ async def change_password(request: web.Request) -> web.Response:
     visitor, signing = visitor_of(request), request.app[keys.SIGNING]
     fields = await form(request)
     user, password = visitor.user, fields.get("password", "")
-    problem = password_problem(password, user.id)
+    problem = await request.app[keys.PASSWORDS].problem(password, user)
     if problem is None and password != fields.get("again", ""):
         problem = "different"
     if problem is None:
@@ -68,10 +69,25 @@ async def sign_out_everywhere(request: web.Request) -> web.Response:
     raise web.HTTPSeeOther("/signin")
 
 
+@routes.post("/account/sessions/{id:[0-9a-f]{64}}/end")
+async def end_session(request: web.Request) -> web.Response:
+    """Sign out in one browser. A session is named by the hash of its word, which is good for nothing."""
+    visitor = visitor_of(request)
+    await form(request)
+    require_fresh(visitor, "/account")
+    id_hash = bytes.fromhex(request.match_info["id"])
+    if id_hash not in {session.id_hash for session in await request.app[keys.PEOPLE].sessions(visitor.user.id)}:
+        raise NotFound("there is no such session")
+    async with request.app[keys.STORE].together() as store:
+        await People(store).end_session(id_hash)
+        await Desk(store).record(visitor.did("session_ended", visitor.user.id))
+    raise web.HTTPSeeOther("/account")
+
+
 @routes.get("/account/second-factor")
 async def show_second_factor(request: web.Request) -> web.Response:
     visitor = visitor_of(request)
-    visitor.user  # noqa: B018 - raises if nobody is signed in
+    require_fresh(visitor, "/account/second-factor")
     if "enrolling" not in visitor.session:
         visitor.session["enrolling"] = new_secret()
     return await _second_factor_page(request)
@@ -97,14 +113,13 @@ async def _second_factor_page(request: web.Request, status: int = 200, *, wrong:
 async def set_second_factor(request: web.Request) -> web.Response:
     visitor, signing = visitor_of(request), request.app[keys.SIGNING]
     fields = await form(request)
+    require_fresh(visitor, "/account/second-factor")
     user, secret = visitor.user, visitor.session.get("enrolling")
     if secret is None:
         raise web.HTTPSeeOther("/account/second-factor")
     if matching_step(secret, fields.get("code", "")) is None:
         return await _second_factor_page(request, 422, wrong=True)
     await signing.set_second_factor(user, secret, visitor.did("second_factor_set", user.id))
-    for name in ("enrolling", "must_enroll"):
-        visitor.session.pop(name, None)
-    visitor.session[USER], visitor.session[SIGNED_IN_AT] = user.id, time.time()
+    visitor.session = await begin_session(request, user)
     visitor.notice(visitor._("From now on you need a code of your authenticator to sign in."))
     raise web.HTTPSeeOther("/account")

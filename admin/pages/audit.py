@@ -9,7 +9,7 @@ from aiohttp import web
 
 from admin import keys
 from admin.access import Action, Scope, require
-from admin.rendering import render
+from admin.rendering import attachment, render
 from admin.security import number_of
 from admin.visitor import visitor_of
 from loader.csvfile import csv_file
@@ -50,11 +50,7 @@ async def download(request: web.Request) -> web.Response:
         at = datetime.fromtimestamp(entry.at, UTC).isoformat(timespec="seconds")
         company = entry.company_id or ""
         rows.append([at, entry.user_id, company, entry.address, entry.action, entry.target, entry.detail])
-    return web.Response(
-        body=csv_file(rows),
-        content_type="text/csv",
-        headers={"Content-Disposition": 'attachment; filename="audit.csv"', "Cache-Control": "no-store"},
-    )
+    return attachment(csv_file(rows), "audit.csv", "text/csv")
 
 
 def _conditions(request: web.Request, asked: dict[str, str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a company chooses: numbers to dial in, how long rolls are kept, and where their events go."""
+"""What a company chooses: numbers to dial in, how short PINs may be, how long rolls are kept, and where their events go."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from admin import keys
 from admin.access import Action, company_for
 from admin.rendering import render
 from admin.security import form, form_lists
-from admin.visitor import Visitor, visitor_of
+from admin.visitor import Visitor, require_fresh, visitor_of
 from loader.errors import InvalidValue, NotFound
+from loader.listfile import SHORT_DIGITS
 from loader.store import Desk, Store
 from loader.store.choices import (
     MOST_DAYS,
@@ -22,6 +23,7 @@ from loader.store.choices import (
     DialIn,
     parse_dial_in,
     parse_keep_days,
+    parse_minimum_pin_digits,
 )
 from loader.store.deliveries import Deliveries
 from loader.store.keeping import DAY
@@ -54,6 +56,7 @@ async def _page(
     status: int = 200,
     *,
     numbers: list[tuple[str, str]] | None = None,
+    digits: str | None = None,
     days: str | None = None,
     url: str | None = None,
     secret: str = "",
@@ -73,6 +76,8 @@ async def _page(
         chosen=chosen,
         numbers=lines + [("", "")] * spare,
         days=str(chosen.keep_days or "") if days is None else days,
+        digits=str(chosen.minimum_pin_digits) if digits is None else digits,
+        short_digits=SHORT_DIGITS,
         default_days=settings.roll.keep_days,
         most_days=MOST_DAYS,
         url=chosen.webhook_url if url is None else url,
@@ -103,6 +108,25 @@ async def set_dial_in(request: web.Request) -> web.Response:
     async with request.app[keys.STORE].together() as store:
         await Choices(store).set_dial_in(company["id"], tuple(numbers))
         await Desk(store).record(visitor.did("dial_in_changed", company["id"], f"numbers {len(numbers)}"))
+    raise _saved(visitor, company)
+
+
+@routes.post("/companies/{company}/settings/pins")
+async def set_minimum_pin_digits(request: web.Request) -> web.Response:
+    """PINs that are shorter already stay: lists are not touched."""
+    visitor = visitor_of(request)
+    company = await _company(request, visitor)
+    typed = (await form(request)).get("digits", "")
+    choices = Choices(request.app[keys.STORE])
+    try:
+        digits = parse_minimum_pin_digits(typed)
+    except InvalidValue:
+        return await _page(request, visitor, company, 422, digits=typed, problems={"digits": "digits"})
+    before = (await choices.of(company["id"])).minimum_pin_digits
+    change = f"{before} to {digits}"
+    async with request.app[keys.STORE].together() as store:
+        await Choices(store).set_minimum_pin_digits(company["id"], digits)
+        await Desk(store).record(visitor.did("minimum_pin_digits_changed", company["id"], change))
     raise _saved(visitor, company)
 
 
@@ -140,6 +164,7 @@ async def set_webhook(request: web.Request) -> web.Response:
     visitor = visitor_of(request)
     company = await _company(request, visitor)
     url = (await form(request)).get("url", "").strip()
+    require_fresh(visitor, f"/companies/{company['id']}/settings")
     choices = Choices(request.app[keys.STORE])
     before = await choices.of(company["id"])
     if url:
@@ -163,6 +188,7 @@ async def renew_secret(request: web.Request) -> web.Response:
     visitor = visitor_of(request)
     company = await _company(request, visitor)
     await form(request)
+    require_fresh(visitor, f"/companies/{company['id']}/settings")
     await _require_webhook(request, company)
     async with request.app[keys.STORE].together() as store:
         secret = await _make_secret(request, store, company)

@@ -13,7 +13,7 @@ from admin.pages.conferences import choose_rolls_by_mail
 from admin.pages.signin import send_link
 from admin.rendering import render
 from admin.security import form
-from admin.visitor import Visitor, visitor_of
+from admin.visitor import Visitor, require_fresh, visitor_of
 from loader.directory_file import parse_email
 from loader.errors import AlreadyExists, InvalidValue, NotFound
 from loader.model import Role, parse_authorization_code, parse_identifier, parse_passcode, parse_text
@@ -82,6 +82,8 @@ async def _put(request: web.Request, *, is_new: bool) -> web.Response:
     company_id, kind = _company(request, visitor), request.match_info["kind"]
     known = {} if is_new else await _known(request)
     typed = await form(request)
+    if kind == "user":
+        require_fresh(visitor, request.path)
     key = next(iter(_FIELDS[kind]))
     if not is_new:
         typed[key] = known[key]
@@ -204,6 +206,9 @@ async def _form_page(
     company = await desk.company(company_id)
     if company is None:
         raise NotFound("there is no such company")
+    if kind == "user":
+        # Before something is typed that would be lost.
+        require_fresh(visitor, request.path)
     return render(
         request,
         visitor,

@@ -10,13 +10,13 @@ from aiohttp import web
 from admin import keys
 from admin.access import assigned_owner
 from admin.lists import COLUMNS, read_entry, suggest_pin
-from admin.pages.lists import address_of, owner_of, saw_pins
+from admin.pages.lists import address_of, minimum_digits, owner_of, saw_pins
 from admin.rendering import render
 from admin.security import form, form_lists, number_of
 from admin.visitor import Visitor, visitor_of
 from loader.compiled import EMPTY, Block
 from loader.errors import NotFound, StaleRevision
-from loader.listfile import Code, Problem, columns
+from loader.listfile import SHORT_DIGITS, Code, Problem, columns
 from loader.model import Entry, Owner, Pin, Revision
 from loader.publish import publish
 
@@ -40,9 +40,16 @@ async def insert(request: web.Request) -> web.Response:
     typed = {column: fields.get(column, "") for column in COLUMNS}
     if "suggest" in fields:
         block = await request.app[keys.LISTS].opened(owner) or EMPTY
-        typed["pin"] = suggest_pin([block.pin(at) for at in range(block.count)]) or ""
+        typed["pin"] = (
+            suggest_pin(
+                [block.pin(at) for at in range(block.count)],
+                minimum_digits=await minimum_digits(request, owner),
+                guessable_share=request.app[keys.SETTINGS].lists.guessable_share,
+            )
+            or ""
+        )
         return await _form_page(request, visitor, owner, typed, is_new=True)
-    entry, problems = read_entry(typed)
+    entry, problems = read_entry(typed, minimum_digits=await minimum_digits(request, owner))
     if entry is not None:
 
         def add(entries: list[Entry]) -> list[Entry] | None:
@@ -231,5 +238,7 @@ async def _form_page(
         theirs=theirs,
         stale=stale,
         columns=COLUMNS,
+        minimum=await minimum_digits(request, owner),
+        short=SHORT_DIGITS,
         required=[_TITLES[title] for title in columns.TITLES if title in columns.REQUIRED],
     )

@@ -8,12 +8,13 @@ from aiohttp import web
 
 from admin import keys
 from admin.access import assigned_owner
-from admin.pages.lists import address_of, owner_of, saw_pins
+from admin.lists import guessable
+from admin.pages.lists import address_of, minimum_digits, owner_of, saw_pins
 from admin.rendering import render
 from admin.security import form, number_of
 from admin.visitor import visitor_of
 from loader.compiled import EMPTY, Block
-from loader.errors import NotFound
+from loader.errors import NotFound, PinTooShort
 from loader.model import Owner, Revision
 from loader.publish import diff, put_back
 
@@ -62,23 +63,31 @@ async def compare(request: web.Request) -> web.Response:
         difference=difference,
         before=before,
         shown=_SHOWN,
+        guessable=guessable(new, await minimum_digits(request, owner)),
     )
 
 
 @routes.post("/lists/{level}/{owner}/history/{revision:\\d{1,9}}")
 async def restore(request: web.Request) -> web.Response:
+    """Refused where it would bring back PINs that are shorter than the company lets new ones be."""
     visitor = visitor_of(request)
     owner = await owner_of(request, visitor)
     await form(request)
     revision = Revision(int(request.match_info["revision"]))
-    done = await put_back(
-        request.app[keys.STORE],
-        request.app[keys.KEYRING],
-        owner,
-        revision,
-        by=visitor.user.id,
-        record=visitor.did("list_put_back", owner.key, f"revision {revision}"),
-    )
+    record = visitor.did("list_put_back", owner.key, f"revision {revision}")
+    store, keyring = request.app[keys.STORE], request.app[keys.KEYRING]
+    try:
+        done = await put_back(store, keyring, owner, revision, by=visitor.user.id, record=record)
+    except PinTooShort as short:
+        told = visitor.translations.ngettext(
+            "Revision %(revision)s was not put back: %(n)s PIN of it has fewer than the %(minimum)s digits that your "
+            "company asks for. Add the person anew with a longer one, or ask for fewer digits in the settings first.",
+            "Revision %(revision)s was not put back: %(n)s PINs of it have fewer than the %(minimum)s digits that your "
+            "company asks for. Add the people anew with longer ones, or ask for fewer digits in the settings first.",
+            short.count,
+        )
+        visitor.notice(told % {"revision": revision, "n": short.count, "minimum": short.minimum}, "error")
+        raise web.HTTPSeeOther(f"{address_of(owner)}/history/{revision}") from None
     visitor.notice(visitor._("Revision %(old)s was put back, as revision %(new)s.", old=revision, new=done.revision))
     raise web.HTTPSeeOther(address_of(owner))
 

@@ -9,14 +9,15 @@ from aiohttp import hdrs, web
 
 from admin import keys
 from admin.access import Action, Scope, assigned_owner, require_list, scope
-from admin.lists import COLUMNS, View
-from admin.rendering import render
+from admin.lists import COLUMNS, View, guessable
+from admin.rendering import attachment, render
 from admin.security import form, number_of
 from admin.visitor import Visitor, visitor_of
 from loader.compiled import EMPTY
 from loader.listfile import export_csv, export_xlsx, template
 from loader.model import Level, Owner
 from loader.store import Applied
+from loader.store.choices import Choices
 
 routes = web.RouteTableDef()
 
@@ -63,7 +64,7 @@ async def _offered(request: web.Request, owner: Owner, name: str) -> Offered:
 @routes.get("/template.csv")
 async def download_template(request: web.Request) -> web.Response:
     visitor_of(request).user  # noqa: B018 - raises if nobody is signed in
-    return _download(template(), "template.csv", "text/csv")
+    return attachment(template(), "template.csv", "text/csv")
 
 
 @routes.get("/lists/{level}/{owner}")
@@ -89,6 +90,7 @@ async def show(request: web.Request) -> web.Response:
         page=page,
         applied=applied,
         columns=COLUMNS,
+        guessable=guessable(block, await minimum_digits(request, owner)),
     )
 
 
@@ -124,19 +126,24 @@ async def download(request: web.Request) -> web.Response:
     visitor = visitor_of(request)
     owner = await owner_of(request, visitor)
     block = await request.app[keys.LISTS].opened(owner) or EMPTY
-    entries = list(block.entries())
+    heavy = request.app[keys.HEAVY]
     await saw_pins(request, visitor, owner, "list_downloaded")
     name = f"{owner.level.value}-{owner.id}"
     if request.match_info["file"].endswith(".xlsx"):
         media_type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-        return _download(export_xlsx(entries), f"{name}.xlsx", media_type)
-    return _download(export_csv(entries), f"{name}.csv", "text/csv")
+        return attachment(await heavy.work(lambda: export_xlsx(block.entries())), f"{name}.xlsx", media_type)
+    return attachment(await heavy.work(lambda: export_csv(block.entries())), f"{name}.csv", "text/csv")
 
 
 async def owner_of(request: web.Request, visitor: Visitor) -> Owner:
     """Whose list the address names. Raises NotFound if there is none, or it is not for this visitor."""
     level, owner_id = request.match_info["level"], request.match_info["owner"]
     return await require_list(request.app[keys.DESK], visitor.user, level, owner_id)
+
+
+async def minimum_digits(request: web.Request, owner: Owner) -> int:
+    """The fewest digits that a new PIN in this list may have."""
+    return await Choices(request.app[keys.STORE]).minimum_pin_digits(owner)
 
 
 def address_of(owner: Owner) -> str:
@@ -163,12 +170,4 @@ def _view(request: web.Request, visitor: Visitor, owner: Owner) -> View:
         sort=sort if sort in (*COLUMNS, "active") else "pin",
         descending=request.query.get("order") == "descending",
         page=number_of(request.query.get("page", "")) or 1,
-    )
-
-
-def _download(data: bytes, name: str, media_type: str) -> web.Response:
-    return web.Response(
-        body=data,
-        content_type=media_type,
-        headers={hdrs.CONTENT_DISPOSITION: f'attachment; filename="{name}"', hdrs.CACHE_CONTROL: "no-store"},
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -16,7 +15,7 @@ from aiohttp import hdrs, web
 
 from admin import eventstream, keys
 from admin.access import LIVE_FOR, Action, Scope, require, require_roll, scope
-from admin.rendering import render, render_part
+from admin.rendering import attachment, render, render_part
 from admin.rolls import Roll, View, look
 from admin.security import add_headers, number_of
 from admin.sessions import still_signed_in
@@ -212,15 +211,10 @@ async def download(request: web.Request) -> web.Response:
     else:
         media_type, make = "text/csv", roll_csv
     # Thousands of calls take a second, in which others are not to wait.
-    data = await asyncio.to_thread(make, calls, zone)
+    data = await request.app[keys.HEAVY].work(make, calls, zone)
     day = datetime.fromtimestamp(occurrence.started_at, ZoneInfo(zone)).strftime("%Y-%m-%d")
     suffix = request.match_info["file"].rpartition(".")[2]
-    name = f"roll-{occurrence.conference_id}-{day}.{suffix}"
-    return web.Response(
-        body=data,
-        content_type=media_type,
-        headers={hdrs.CONTENT_DISPOSITION: f'attachment; filename="{name}"', hdrs.CACHE_CONTROL: "no-store"},
-    )
+    return attachment(data, f"roll-{occurrence.conference_id}-{day}.{suffix}", media_type)
 
 
 async def _occurrence(request: web.Request, visitor: Visitor) -> Occurrence:

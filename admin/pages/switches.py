@@ -13,7 +13,7 @@ from admin import keys
 from admin.access import Action, require
 from admin.rendering import render
 from admin.security import form, number_of
-from admin.visitor import Visitor, visitor_of
+from admin.visitor import Visitor, require_fresh, visitor_of
 from loader.errors import AlreadyExists, InvalidValue, OverlapError
 from loader.model import MAX_SWITCH_RATE, AuditEntry, Switch, parse_identifier
 from loader.networks import parse_networks
@@ -31,6 +31,14 @@ USUAL_OVERLAP: Final = 86400
 def _operator(request: web.Request) -> Visitor:
     visitor = visitor_of(request)
     require(visitor.user, Action.INSTALLATION)
+    return visitor
+
+
+def _changing(request: web.Request) -> Visitor:
+    """As :func:`_operator`, of whom it must not be long ago that he signed in: a token opens every conference."""
+    visitor = _operator(request)
+    switch_id = request.match_info.get("id")
+    require_fresh(visitor, "/switches" if switch_id is None else f"/switches/{switch_id}")
     return visitor
 
 
@@ -62,7 +70,7 @@ async def _list_page(
 @routes.post("/switches")
 async def add(request: web.Request) -> web.Response:
     """The token is on the answer to this one request, and nowhere else."""
-    visitor = _operator(request)
+    visitor = _changing(request)
     name = (await form(request)).get("name", "").strip()
     token = new_token()
     try:
@@ -115,7 +123,7 @@ async def _page(
 @routes.post("/switches/{id}/rotate")
 async def rotate(request: web.Request) -> web.Response:
     """The new token is on the answer to this one request, and nowhere else: to repeat it makes no third token."""
-    visitor, switch_id = _operator(request), request.match_info["id"]
+    visitor, switch_id = _changing(request), request.match_info["id"]
     overlap = number_of((await form(request)).get("overlap", ""))
     if overlap not in OVERLAPS:
         return await _page(request, 422, problems={"overlap": "invalid"})
@@ -133,7 +141,7 @@ async def rotate(request: web.Request) -> web.Response:
 @routes.post("/switches/{id}/again")
 async def make_again(request: web.Request) -> web.Response:
     """As :func:`rotate`, in place of a new token that was lost."""
-    visitor, switch_id = _operator(request), request.match_info["id"]
+    visitor, switch_id = _changing(request), request.match_info["id"]
     await form(request)
     token = new_token()
     async with _recorded(request, visitor.did("switch_token_replaced", switch_id)) as writing:
@@ -143,7 +151,7 @@ async def make_again(request: web.Request) -> web.Response:
 
 @routes.post("/switches/{id}/end-old")
 async def end_old(request: web.Request) -> web.Response:
-    visitor, switch_id = _operator(request), request.match_info["id"]
+    visitor, switch_id = _changing(request), request.match_info["id"]
     await form(request)
     async with _recorded(request, visitor.did("switch_old_token_ended", switch_id)) as writing:
         await writing.end_old_tokens(switch_id)
@@ -154,7 +162,7 @@ async def end_old(request: web.Request) -> web.Response:
 @routes.post("/switches/{id}/limits")
 async def set_limits(request: web.Request) -> web.Response:
     """Where the switch may ask from, and how often."""
-    visitor, switch_id = _operator(request), request.match_info["id"]
+    visitor, switch_id = _changing(request), request.match_info["id"]
     fields = await form(request)
     typed, often = fields.get("networks", ""), fields.get("rate", "").strip()
     problems = {}
@@ -177,7 +185,7 @@ async def set_limits(request: web.Request) -> web.Response:
 
 @routes.post("/switches/{id}/remove")
 async def remove(request: web.Request) -> web.Response:
-    visitor, switch_id = _operator(request), request.match_info["id"]
+    visitor, switch_id = _changing(request), request.match_info["id"]
     await form(request)
     async with request.app[keys.STORE].together() as store:
         await store.remove_switch(switch_id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
 import json
@@ -15,24 +14,30 @@ from aiohttp import BodyPartReader, web
 
 from admin import keys
 from admin.access import Action, Scope, assigned_owner, require, require_list
-from admin.pages.lists import address_of, owner_of, saw_pins
-from admin.rendering import render
+from admin.lists import Guessable
+from admin.pages.lists import address_of, minimum_digits, owner_of, saw_pins
+from admin.rendering import attachment, render
 from admin.security import NO_FORM, Forged, form, reading, require_token, text_of
 from admin.visitor import Visitor, visitor_of
 from loader.compiled import EMPTY
 from loader.csvfile import harmless
-from loader.errors import NotFound, StaleRevision
-from loader.listfile import WEB_LIMITS, Check, Code, Problem, check, columns, message
+from loader.errors import NotFound, PinTooShort, StaleRevision
+from loader.listfile import SHORT_DIGITS, WEB_LIMITS, Check, Code, Problem, check, columns, message, short_pins
 from loader.listfile.decode import split_lines
 from loader.model import Level, Owner, Revision, StagedUpload
 from loader.publish import Difference, diff, publish_to_all
 from loader.store import Desk
+from loader.store.choices import Choices
 
 routes = web.RouteTableDef()
 
 _SHOWN: Final = 10
 """How many entries of each kind a preview shows."""
-_MAX_REQUEST: Final = (WEB_LIMITS.max_bytes or 0) + 64 * 1024
+_MAX_FIELDS: Final = 512 * 1024
+"""Bytes of the fields beside the file: thousands of lists can be chosen."""
+_PART: Final = 100
+"""What a field counts for beside its name and value."""
+_MAX_REQUEST: Final = (WEB_LIMITS.max_bytes or 0) + _MAX_FIELDS
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -77,7 +82,9 @@ async def upload(request: web.Request) -> web.Response:
     settings = request.app[keys.SETTINGS]
     await desk.agree(visitor.user.id, settings.admin.privacy_policy, time.time())
     if data is None:
-        return await _form_page(request, visitor, chosen=chosen, problems=[_too_large(_MAX_REQUEST)], status=413)
+        return await _form_page(
+            request, visitor, chosen=chosen, problems=[_too_large(request.content_length or _MAX_REQUEST)], status=413
+        )
     upload_id = secrets.token_urlsafe(16)
     key_id = await request.app[keys.SIGNING].key_in_use()
     sealed = request.app[keys.KEYRING].holding(key_id).seal_secret(f"upload|{upload_id}", data, key_id=key_id)
@@ -124,13 +131,8 @@ async def faulty_lines(request: web.Request) -> web.Response:
     for number, problems in _by_line(checked.errors).items():
         told = " ".join(message(problem, visitor.language) for problem in problems)
         line = lines[number - 1] if 0 < number <= len(lines) else ""
-        cells = map(harmless, line.split(checked.delimiter or ","))
-        writer.writerow([number, told, *cells])
-    return web.Response(
-        body=out.getvalue().encode("utf-8-sig"),
-        content_type="text/csv",
-        headers={"Content-Disposition": 'attachment; filename="errors.csv"', "Cache-Control": "no-store"},
-    )
+        writer.writerow([number, told, *map(harmless, line.split(checked.delimiter or ","))])
+    return attachment(out.getvalue().encode("utf-8-sig"), "errors.csv", "text/csv")
 
 
 @routes.post("/upload/{id}")
@@ -164,7 +166,7 @@ async def confirm(request: web.Request) -> web.Response:
                 f"{staged.filename}: +{len(done.added)} ~{len(done.changed)} -{len(done.removed)}",
             ),
         )
-    except StaleRevision:
+    except (StaleRevision, PinTooShort):
         return await _preview_page(request, visitor, staged, status=409, stale=True)
     await desk.unstage(staged.id)
     uploads.labels("confirmed").inc()
@@ -205,6 +207,7 @@ async def _read(request: web.Request) -> tuple[list[tuple[str, str]], str, bytes
     filename = ""
     data: bytes | None = b""
     known = False
+    room = _MAX_FIELDS
     async for part in await request.multipart():
         if not isinstance(part, BodyPartReader):
             raise Forged
@@ -214,7 +217,7 @@ async def _read(request: web.Request) -> tuple[list[tuple[str, str]], str, bytes
             known = True
         elif not known:
             raise Forged
-        elif part.name == "file":
+        elif part.name == "file" and not filename:
             filename = (part.filename or "").encode("utf-8", "replace").decode()
             received = bytearray()
             while chunk := await part.read_chunk():
@@ -224,6 +227,9 @@ async def _read(request: web.Request) -> tuple[list[tuple[str, str]], str, bytes
             data = bytes(received)
         else:
             fields.append((part.name or "", await text_of(part)))
+            room -= len(fields[-1][0]) + len(fields[-1][1]) + _PART
+            if room < 0:
+                raise web.HTTPRequestEntityTooLarge(_MAX_FIELDS, _MAX_FIELDS - room)
     if not known:
         raise Forged
     return fields, filename, data
@@ -241,16 +247,19 @@ async def _staged(request: web.Request, visitor: Visitor) -> StagedUpload:
 
 
 async def _checked(request: web.Request, staged: StagedUpload) -> tuple[bytes, Check]:
-    """The file, and what is to be said of it: the same as `rollcall check --limits web` says."""
+    """The file, and what is to be said of it: the same as `rollcall check --limits web` says, with the company's own
+    minimum of digits: all owners of one upload are of one company.
+    """
     keyring = request.app[keys.KEYRING].holding(staged.key_id)
     data = keyring.open_secret(f"upload|{staged.id}", staged.sealed, key_id=staged.key_id)
-    checked = await asyncio.to_thread(
+    checked = await request.app[keys.HEAVY].work(
         check,
         data,
         filename=staged.filename,
         limits=WEB_LIMITS,
         guessable_share=request.app[keys.SETTINGS].lists.guessable_share,
         restore_zeros=staged.restore_zeros,
+        minimum_digits=await minimum_digits(request, Owner.from_key(staged.owners[0])),
     )
     return data, checked
 
@@ -308,7 +317,8 @@ async def _preview_page(
         checked=checked,
         changes=changes,
         zeros=zeros,
-        warnings=[problem for problem in checked.warnings if problem.code is not Code.PIN_ZEROS_LOST],
+        warnings=[problem for problem in checked.warnings if not _is_told_apart(problem)],
+        guessable=Guessable(short_pins(entry.pin for entry in checked.entries)),
         compared=_compared(changes),
         shrinks=_shrinks(changes),
         ask_about_shrinking=ask_about_shrinking,
@@ -351,8 +361,16 @@ async def _form_page(
         missing=missing or [],
         problems=problems or [],
         limits=WEB_LIMITS,
+        minimum=(await Choices(request.app[keys.STORE]).of(user.company_id or "")).minimum_pin_digits,
         policy=request.app[keys.SETTINGS].admin.privacy_policy,
     )
+
+
+def _is_told_apart(problem: Problem) -> bool:
+    """Whether the page has a place of its own for this warning: lost zeros, and short PINs."""
+    if problem.code is Code.PIN_GUESSABLE:
+        return int(problem.params["width"]) <= SHORT_DIGITS
+    return problem.code is Code.PIN_ZEROS_LOST
 
 
 def _by_line(problems: list[Problem]) -> dict[int, list[Problem]]:

@@ -12,6 +12,15 @@ for (const all of document.querySelectorAll("[data-tick-all]")) {
   all.addEventListener("change", () => boxes().forEach((box) => { box.checked = all.checked; }));
 }
 
+// A file that would be refused is not sent at all.
+for (const file of document.querySelectorAll("input[data-most]")) {
+  file.addEventListener("change", () => {
+    const isTooLarge = [...file.files].some((one) => one.size > Number(file.dataset.most));
+    file.setCustomValidity(isTooLarge ? file.dataset.tooLarge : "");
+    file.reportValidity();
+  });
+}
+
 // What changes by itself is asked for quickly at first, then once in a while, until there is nothing more to come.
 const follow = (place, address, isOver, then) => {
   let wait = 200;

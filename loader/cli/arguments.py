@@ -12,7 +12,14 @@ from typing import Any
 from msgspec import UNSET
 
 from loader.errors import InvalidValue
-from loader.model import LANGUAGES, MAX_OVERLAP, MAX_SWITCH_RATE, parse_identifier
+from loader.model import (
+    LANGUAGES,
+    MAX_OVERLAP,
+    MAX_PIN_LENGTH,
+    MAX_SWITCH_RATE,
+    MIN_PIN_LENGTH,
+    parse_identifier,
+)
 
 _DESCRIPTION = """\
 Keep PIN lists, and all that belongs to them.
@@ -116,6 +123,14 @@ def _add_directory(add: Callable[..., argparse.ArgumentParser]) -> None:
 def _add_lists(add: Callable[..., argparse.ArgumentParser]) -> None:
     check = _add(add, "check", "tell all that is wrong with a list file", _CHECK)
     _add_file(check)
+    check.add_argument(
+        "--minimum-digits",
+        metavar="N",
+        type=int,
+        choices=range(MIN_PIN_LENGTH, MAX_PIN_LENGTH + 1),
+        default=MIN_PIN_LENGTH,
+        help="refuse PINs of fewer digits, as `import` does where a company asks for so many (2)",
+    )
     _add_format(check)
     import_ = _add(add, "import", "check a list file and put it in force in place of the owner's list")
     _add_file(import_)

@@ -22,7 +22,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if args.command == "template":
         write_bytes(template())
         return DONE
-    checked = read_file(args, settings)
+    checked = read_file(args, settings, minimum_digits=args.minimum_digits)
     if args.format == "json":
         say(json.dumps(_as_json(checked, args.lang), ensure_ascii=False))
     else:
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     return REFUSED if checked.error_count else DONE
 
 
-def read_file(args: argparse.Namespace, settings: Settings) -> Check:
+def read_file(args: argparse.Namespace, settings: Settings, *, minimum_digits: int) -> Check:
     """Check the file that the command line names, with its limits. Raises WrongCallError if it cannot be read."""
     file: Path = args.file
     try:
@@ -44,6 +44,7 @@ def read_file(args: argparse.Namespace, settings: Settings) -> Check:
             limits=_LIMITS[args.limits],
             guessable_share=settings.lists.guessable_share,
             restore_zeros=args.restore_zeros,
+            minimum_digits=minimum_digits,
             progress=progress,
         )
 

@@ -20,6 +20,7 @@ from loader.model import Entry, Level, Owner
 from loader.publish import Difference, diff, publish, read_list
 from loader.settings import Settings
 from loader.store import open_store
+from loader.store.choices import Choices
 
 _LONG: Final = 50_000
 """Entries from which putting a list in force takes long enough to show it."""
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 def _import(args: argparse.Namespace, settings: Settings) -> int:
     owner = _owner(args)
-    checked = read_file(args, settings)
+    checked = read_file(args, settings, minimum_digits=asyncio.run(_minimum_digits(settings, owner)))
     tell(checked, args.lang)
     if checked.error_count:
         complain(f"nothing was changed: the file for {owner} has errors")
@@ -42,6 +43,12 @@ def _import(args: argparse.Namespace, settings: Settings) -> int:
     act = _compare if args.dry_run else _put_in_force
     asyncio.run(act(settings, owner, checked.entries))
     return DONE
+
+
+async def _minimum_digits(settings: Settings, owner: Owner) -> int:
+    """How short the owner's company lets PINs be."""
+    async with open_store(settings.database.url, writable=False) as store:
+        return await Choices(store).minimum_pin_digits(owner)
 
 
 async def _put_in_force(settings: Settings, owner: Owner, entries: list[Entry]) -> None:

@@ -16,7 +16,7 @@ from loader.listfile.header import Header, read_header
 from loader.listfile.problems import MAX_LISTED, Code, Problem, quoted
 from loader.listfile.records import DELIMITERS, Fields, records
 from loader.listfile.rules import examine, is_email_likely, read
-from loader.model import Entry, Pin
+from loader.model import MIN_PIN_LENGTH, Entry, Pin
 
 Progress = Callable[[int, int], None]
 """Is told how many lines are done, of how many."""
@@ -60,12 +60,13 @@ def check(
     limits: Limits = NO_LIMITS,
     guessable_share: float = pins.DEFAULT_GUESSABLE_SHARE,
     restore_zeros: bool = False,
+    minimum_digits: int = MIN_PIN_LENGTH,
     progress: Progress | None = None,
 ) -> Check:
     """Read a list file. Never raises, whatever the bytes.
 
     ``restore_zeros`` pads the PINs that lost their leading zeros, where most PINs have one width. ``guessable_share``
-    is the chance, 0 to 1, above which a random guess is warned of.
+    is the chance, 0 to 1, above which a random guess is warned of. A PIN of less than ``minimum_digits`` is an error.
     """
     refusal = _refusal(data, filename, limits)
     if refusal is not None:
@@ -87,7 +88,13 @@ def check(
     body.add_errors(header.problems)
     body.read(lines, header, progress)
 
-    judged = pins.judge(body.pins, body.pin_lines, guessable_share=guessable_share, restore_zeros=restore_zeros)
+    judged = pins.judge(
+        body.pins,
+        body.pin_lines,
+        guessable_share=guessable_share,
+        restore_zeros=restore_zeros,
+        minimum_digits=minimum_digits,
+    )
     errors = [body.errors, judged.errors]
     error_count = body.error_count + judged.error_count
     if limits.max_entries is not None and body.processed > limits.max_entries:

@@ -162,6 +162,13 @@ TEXTS: Final[dict[Code, _Texts]] = {
             "Set the column to Text, then type the PIN again."
         ),
     },
+    Code.PIN_TOO_SHORT: {
+        "": Text("“{found}” is too short: at least {min} digits are asked for here. Choose a longer PIN."),
+        "zeros_lost": Text(
+            "“{found}” is too short: at least {min} digits are asked for here. It seems to be “{restored}” without its "
+            "leading zeros: type that, or have the zeros restored."
+        ),
+    },
     Code.PIN_DUPLICATE: {
         "": Text("The PIN “{found}” is already in line {first_line}. Give one of the two people another PIN."),
         "in_list": Text("The PIN “{found}” is already in this list. Choose another one."),

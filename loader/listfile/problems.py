@@ -33,6 +33,7 @@ class Code(StrEnum):
     REQUIRED_MISSING = "required_missing"
     PIN_INVALID = "pin_invalid"
     PIN_DAMAGED = "pin_damaged"
+    PIN_TOO_SHORT = "pin_too_short"
     PIN_DUPLICATE = "pin_duplicate"
     COMMA_IN_FIELD = "comma_in_field"
     CONTROL_CHARACTER = "control_character"

@@ -13,9 +13,7 @@ from typing import Final, NamedTuple
 from loader.listfile import columns
 from loader.listfile.problems import Code, Problem, quoted
 from loader.listfile.records import DELIMITERS, Fields, without_padding
-from loader.model import MAX_FIELD_LENGTH, Entry, Pin
-
-MAX_PIN_LENGTH: Final = 10
+from loader.model import MAX_FIELD_LENGTH, MAX_PIN_LENGTH, Entry, Pin
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _LINE_BREAKS: Final = "\n\x0b\x0c\x85\u2028\u2029"

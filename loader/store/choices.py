@@ -1,4 +1,4 @@
-"""What companies have chosen: numbers to dial in, how long rolls are kept, and where their events go."""
+"""What companies have chosen: numbers to dial in, how long rolls are kept, where their events go, how short PINs may be."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from loader.errors import InvalidValue
 from loader.keyring import Keyring
-from loader.model import parse_text
+from loader.model import MAX_PIN_LENGTH, MIN_PIN_LENGTH, Level, Owner, parse_text
 from loader.store import tables as t
 from loader.store.sealed import key_in_use
 from loader.store.store import Store
@@ -34,7 +34,7 @@ class CompanyChoice(msgspec.Struct, frozen=True):
     """What one company has chosen. `keep_days` is None where the settings decide.
 
     `webhook_stopped_at` is when the receiver said that it is gone (410), in seconds since 1970 UTC: since then it is
-    told nothing.
+    told nothing. `minimum_pin_digits` is the fewest digits that a new PIN may have.
     """
 
     company_id: str
@@ -43,6 +43,7 @@ class CompanyChoice(msgspec.Struct, frozen=True):
     webhook_url: str = ""
     has_secret: bool = False
     webhook_stopped_at: float | None = None
+    minimum_pin_digits: int = MIN_PIN_LENGTH
 
 
 class Choices:
@@ -64,6 +65,7 @@ class Choices:
             row.webhook_url,
             row.webhook_secret is not None,
             row.webhook_stopped_at,
+            row.minimum_pin_digits or MIN_PIN_LENGTH,
         )
 
     async def keep_days(self) -> dict[str, int]:
@@ -77,6 +79,18 @@ class Choices:
 
     async def set_keep_days(self, company_id: str, days: int | None) -> None:
         await self._set(company_id, keep_days=days)
+
+    async def set_minimum_pin_digits(self, company_id: str, digits: int) -> None:
+        await self._set(company_id, minimum_pin_digits=digits)
+
+    async def minimum_pin_digits(self, owner: Owner) -> int:
+        """The fewest digits that a new PIN in an owner's list may have; the fewest of all if there is no such owner."""
+        key = t.OWNER_KEYS[owner.level]
+        company = key if owner.level is Level.COMPANY else key.table.c.company_id
+        choice = t.company_choice.c
+        query = select(choice.minimum_pin_digits).join(key.table, company == choice.company_id)
+        rows = await self._store.all(query.where(key == owner.id))
+        return (rows[0].minimum_pin_digits if rows else None) or MIN_PIN_LENGTH
 
     async def rolls_before(self, company_id: str, before: float) -> int:
         """How many rolls of a company ended before a time."""
@@ -143,6 +157,14 @@ def parse_dial_in(number: str, label: str) -> DialIn:
     if _NUMBER.fullmatch(number) is None or not 3 <= sum(map(str.isdigit, number)) <= 20 or len(number) > 40:
         raise InvalidValue("a telephone number has 3 to 20 digits, and a + in front of a country code")
     return DialIn(number, parse_text(label, required=False))
+
+
+def parse_minimum_pin_digits(text: str) -> int:
+    """A number of digits from 2 to 10; 2 for nothing. Raises InvalidValue."""
+    text = text.strip() or str(MIN_PIN_LENGTH)
+    if not (text.isascii() and text.isdigit() and len(text) < 3 and MIN_PIN_LENGTH <= int(text) <= MAX_PIN_LENGTH):
+        raise InvalidValue(f"a PIN has {MIN_PIN_LENGTH} to {MAX_PIN_LENGTH} digits")
+    return int(text)
 
 
 def parse_keep_days(text: str) -> int | None:

@@ -332,6 +332,8 @@ company_choice = Table(
     Column("webhook_secret", LargeBinary),
     Column("webhook_key_id", String(16)),
     Column("webhook_stopped_at", Float),
+    # NULL where PINs may be as short as anywhere.
+    Column("minimum_pin_digits", Integer),
 )
 
 # Whether an organizer is sent each roll when the occurrence is over, and since when.

@@ -17,9 +17,10 @@ from admin.calendar_file import Event, calendar_file
 from admin.pages.audit import _day as day_of_audit
 from admin.pages.conferences import read_date
 from admin.pages.rolls import _day as day_of_rolls
+from admin.passwords import password_problem
 from admin.post import MailError, Post, is_mailable, one_line
 from admin.security import number_of
-from admin.signing import matching_step, password_problem
+from admin.signing import matching_step
 from admin.words import WIDTH, Words, wrapped
 from loader.errors import InvalidValue
 from loader.model import LANGUAGES, parse_authorization_code, parse_identifier, parse_passcode, parse_text
@@ -61,7 +62,7 @@ def _typed(data: bytes) -> None:
         assert value is None or (value.encode() and len(value) <= 200)
     step = matching_step(_SECRET, first, _NOW)
     assert step is None or pyotp.TOTP(_SECRET).generate_otp(step) == first.replace(" ", "")
-    password_problem(first, second)
+    password_problem(first, [second.casefold()])
     assert len(word_hash(first)) == 32
 
 

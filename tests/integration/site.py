@@ -124,6 +124,32 @@ class Visitor:
             "POST", "/upload", body + b"--part--\r\n", {"Content-Type": "multipart/form-data; boundary=part"}
         )
 
+    def pour(self, size: int, *, chunked: bool) -> Answered:
+        """Upload a list of so many bytes, all of them sent before the answer is read, as a browser does; none is kept."""
+        begun = (
+            f'--part\r\nContent-Disposition: form-data; name="csrf"\r\n\r\n{self._csrf}\r\n'
+            '--part\r\nContent-Disposition: form-data; name="owner"\r\n\r\norganizer:alicia\r\n'
+            '--part\r\nContent-Disposition: form-data; name="policy"\r\n\r\non\r\n'
+            '--part\r\nContent-Disposition: form-data; name="file"; filename="list.csv"\r\n\r\n'
+        ).encode()
+        some = b"1234,Mike,Doe,XYZ,,,Uxbridge,UK,\n" * 30_000
+        some = some[: 1 << 20].ljust(1 << 20)
+        with closing(http.client.HTTPConnection("127.0.0.1", self._port, timeout=self._timeout)) as connection:
+            connection.putrequest("POST", "/upload")
+            connection.putheader("Cookie", self._cookie)
+            connection.putheader("Content-Type", "multipart/form-data; boundary=part")
+            if chunked:
+                connection.putheader("Transfer-Encoding", "chunked")
+            else:
+                connection.putheader("Content-Length", str(len(begun) + size))
+            connection.endheaders()
+            for chunk in (begun, *[some] * (size // len(some))):
+                connection.send(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
+            if chunked:
+                connection.send(b"0\r\n\r\n")
+            answer = connection.getresponse()
+            return Answered(answer.status, dict(answer.getheaders()), answer.read())
+
     def confirm(self, preview: str, **fields: str) -> Answered:
         """Confirm what a preview shows."""
         found = re.search(rb'name="compared" value="([^"]+)"', self.get(preview).body)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.processes import Installation, wait_until
-from tests.integration.site import Site
+from tests.integration.site import Site, Visitor, add_user
 
 
 def test_the_site_tells_how_it_is_and_stops_in_order(admin: Callable[..., Site]) -> None:
@@ -63,3 +63,35 @@ def test_wrong_settings_are_told_with_their_line(admin: Callable[..., Site], tmp
     site.start()
     assert site.process.wait(10) == 2
     assert f"{config}, line 2: admin.idle_timeout" in site.log
+
+
+def peak(site: Site) -> int:
+    """Bytes of memory that the site had at most since it was last asked."""
+    process = Path(f"/proc/{site.process.pid}")
+    told = next(line for line in (process / "status").read_text().splitlines() if line.startswith("VmHWM:"))
+    (process / "clear_refs").write_text("5")
+    return int(told.split()[1]) * 1024
+
+
+@pytest.mark.parametrize(("size", "chunked"), [(1 << 30, False), (1 << 28, True)], ids=["by its length", "in chunks"])
+def test_a_file_of_a_gigabyte_is_refused_kindly_and_takes_no_room(
+    admin: Callable[..., Site], installation: Installation, size: int, chunked: bool
+) -> None:
+    """Whoever sent all of it reads the page that says so, on a connection that nobody has cut off. Others go on
+    meanwhile, and what was sent is nowhere.
+    """
+    add_user(installation)
+    site = admin().start().wait_until_ready()
+    visitor = Visitor(site.port, timeout=60).sign_in()
+    visitor.get("/upload")
+    before = sum(file.stat().st_size for file in installation.folder.rglob("*") if file.is_file())
+    peak(site)
+    least = peak(site)
+    answer = visitor.pour(size, chunked=chunked)
+    assert answer.status == 413
+    assert b"at most 1,000,000 are allowed" in answer.body
+    assert peak(site) - least < 16 << 20
+    after = sum(file.stat().st_size for file in installation.folder.rglob("*") if file.is_file())
+    assert after - before < 1 << 20
+    assert visitor.get("/account").status == 200
+    assert "Traceback" not in site.log

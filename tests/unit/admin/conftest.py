@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from argon2 import PasswordHasher
 
 from admin import keys
-from admin.app import make_app
+from admin.app import CONNECTIONS, make_app
 from admin.signing import Signing
 from loader.directory import apply_directory, parse_directory
 from loader.keyring import Keyring
@@ -183,7 +183,7 @@ async def server(store: Store, keyring: Keyring, settings: Settings) -> AsyncIte
     app = make_app(settings, store, keyring, signing=fast_signing(store, keyring))
     assert app[keys.STORE] is store
     server = TestServer(app)
-    await server.start_server()
+    await server.start_server(**CONNECTIONS)
     yield server
     await server.close()
 

@@ -211,8 +211,8 @@ async def test_an_operator_chooses_for_any_company(browser: NewBrowser, store: S
 async def test_nobody_else_sees_or_changes_any_of_it(browser: NewBrowser, store: Store, user: str) -> None:
     opened = await browser(user)
     assert (await opened.get(PAGE)).status == 404
-    for what in ("dial-in", "keeping", "webhook", "webhook/secret", "webhook/test"):
-        fields = {"days": "1", "sure": "1", "url": URL, "number": "555 0100", "label": ""}
+    for what in ("dial-in", "pins", "keeping", "webhook", "webhook/secret", "webhook/test"):
+        fields = {"days": "1", "sure": "1", "digits": "6", "url": URL, "number": "555 0100", "label": ""}
         assert (await opened.post(f"{PAGE}/{what}", fields)).status == 404, what
     assert await Choices(store).of("one") == CompanyChoice("one")
 

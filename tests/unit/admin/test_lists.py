@@ -251,18 +251,31 @@ async def test_several_are_switched_off_and_on_and_deleted(browser: NewBrowser, 
 
 @given(st.sets(st.integers(0, 9999).map(lambda number: f"{number:04}"), max_size=300))
 def test_a_suggested_pin_is_free_and_easy_to_tell_apart(taken: set[str]) -> None:
-    """Of the list's width, not beginning with 0, no digit twice in a row, no run of three."""
-    pin = suggest_pin(sorted(taken))
+    """Not short, not beginning with 0, no digit twice in a row, no run of three."""
+    pin = suggest_pin(sorted(taken), minimum_digits=2, guessable_share=0.001)
     assert pin is not None
     assert pin not in taken
-    assert len(pin) == (4 if taken else 6)
+    assert len(pin) == 6
     assert pin[0] != "0"
     assert not any(left == right for left, right in pairwise(pin))
     assert not any(three in "0123456789 9876543210" for three in (pin[at : at + 3] for at in range(len(pin) - 2)))
 
 
-async def test_a_full_list_gets_no_suggestion() -> None:
-    assert suggest_pin([f"{number:04}" for number in range(10_000)]) is None
+@pytest.mark.parametrize(
+    ("taken", "minimum", "width"),
+    [
+        pytest.param(["12345678"], 2, 8, id="as most of the list"),
+        pytest.param(["1234"], 9, 9, id="as the company asks"),
+        pytest.param([f"{number:04}" for number in range(5_000)], 2, 7, id="for so many people"),
+    ],
+)
+def test_a_suggested_pin_is_wide_enough(taken: list[str], minimum: int, width: int) -> None:
+    assert len(suggest_pin(taken, minimum_digits=minimum, guessable_share=0.001) or "") == width
+
+
+def test_a_suggested_pin_comes_from_the_systems_randomness(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("admin.lists.secrets.choice", lambda digits: digits[184_036])
+    assert suggest_pin([], minimum_digits=2, guessable_share=0.001) == "284036"
 
 
 # Uploaded

@@ -152,3 +152,25 @@ async def test_a_provider_that_is_down_is_told_plainly(opened: Browser, provider
     provider.address = provider_address
     assert (response.status, "Signing in there did not work." in await response.text()) == (502, True)
     assert logged[0]["event"] == "oidc_failed"
+
+
+@pytest.mark.parametrize(("asked_at", "status"), [(0.0, 303), (-3600.0, 502), (None, 502)])
+async def test_what_is_sensitive_has_the_provider_ask_anew(
+    opened: Browser, provider: Provider, monkeypatch: pytest.MonkeyPatch, asked_at: float | None, status: int
+) -> None:
+    """That somebody is signed in there from before is not enough, nor that it does not say."""
+    await come_back(opened, provider)
+    await opened.get("/account")
+    monkeypatch.setattr("admin.visitor._FRESH_FOR", -1.0)
+    there = (await opened.get("/account/second-factor")).headers["Location"]
+    assert "Sign in with Example SSO" in await (await opened.get(there)).text()
+    response = await opened.post("/signin/again/oidc", {"next": "/account/second-factor"})
+    asked = {name: values[0] for name, values in parse_qs(urlsplit(response.headers["Location"]).query).items()}
+    assert (asked["prompt"], asked["max_age"]) == ("login", "0")
+    provider.nonce = asked["nonce"]
+    provider.changes = {} if asked_at is None else {"auth_time": int(time.time() + asked_at)}
+    with structlog.testing.capture_logs():
+        response = await opened.get(f"/signin/oidc/done?code=abc&state={asked['state']}")
+    assert response.status == status
+    if status == 303:
+        assert response.headers["Location"] == "/account/second-factor"

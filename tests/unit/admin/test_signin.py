@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from admin import signing as module
 from admin.app import make_app
 from admin.pages.signin import is_local
-from admin.signing import matching_step, password_problem
+from admin.signing import matching_step
 from loader.keyring import Keyring
 from loader.model import Role, User
 from loader.sections import Admin
@@ -300,20 +300,6 @@ def test_a_code_is_good_for_its_time_step_and_the_ones_beside_it() -> None:
     assert matching_step(secret, pyotp.TOTP(secret).generate_otp(step + 2), now) is None
     assert matching_step(secret, "", now) is None
     assert matching_step(secret, "é", now) is None
-
-
-@pytest.mark.parametrize(
-    ("password", "problem"),
-    [
-        ("short", "short"),
-        ("x" * 201, "long"),
-        ("aaaaaaaaaaaaaaa", "easy"),
-        ("my name is alicia", "easy"),
-        ("four words of mine", None),
-    ],
-)
-def test_length_is_what_counts_in_a_password(password: str, problem: str | None) -> None:
-    assert password_problem(password, "alicia") == problem
 
 
 async def test_who_is_not_there_takes_as_long_as_a_wrong_password(store: Store, keyring: Keyring) -> None:

@@ -4,9 +4,18 @@ import pytest
 
 from loader.errors import InvalidValue
 from loader.keyring import Keyring
+from loader.model import Level, Owner
 from loader.rotate import rotate_key
 from loader.store import Store
-from loader.store.choices import Choices, CompanyChoice, DialIn, opened_secret, parse_dial_in, parse_keep_days
+from loader.store.choices import (
+    Choices,
+    CompanyChoice,
+    DialIn,
+    opened_secret,
+    parse_dial_in,
+    parse_keep_days,
+    parse_minimum_pin_digits,
+)
 from loader.store.tables import company_choice
 
 
@@ -62,3 +71,29 @@ def test_days_are_a_number_or_nothing(text: str, days: int | None) -> None:
 def test_other_days_are_refused(text: str) -> None:
     with pytest.raises(InvalidValue):
         parse_keep_days(text)
+
+
+@pytest.mark.parametrize(
+    "owner", [("organizer", "alicia"), ("authorization_code", "3625046"), ("company", "globaltest")]
+)
+async def test_how_short_pins_may_be_is_the_choice_of_the_company_for_all_its_lists(
+    store: Store, owner: tuple[str, str]
+) -> None:
+    choices, of = Choices(store), Owner(Level(owner[0]), owner[1])
+    assert await choices.minimum_pin_digits(of) == 2
+    await choices.set_minimum_pin_digits("globaltest", 6)
+    await choices.set_minimum_pin_digits("other", 9)
+    assert await choices.minimum_pin_digits(of) == 6
+    assert (await choices.of("globaltest")).minimum_pin_digits == 6
+    assert await choices.minimum_pin_digits(Owner(Level.ORGANIZER, "nobody")) == 2
+
+
+@pytest.mark.parametrize(("text", "digits"), [("", 2), ("2", 2), (" 10 ", 10), ("06", 6)])
+def test_digits_are_a_number_from_2_to_10(text: str, digits: int) -> None:
+    assert parse_minimum_pin_digits(text) == digits
+
+
+@pytest.mark.parametrize("text", ["1", "11", "0", "-3", "six", "６", "2.5", "006"])
+def test_what_is_no_such_number_is_refused(text: str) -> None:
+    with pytest.raises(InvalidValue):
+        parse_minimum_pin_digits(text)

@@ -9,13 +9,14 @@ import msgspec
 import pytest
 
 from loader.compiled import Block
-from loader.errors import BlockError, InvalidValue, KeyFileError, NotFound, StaleRevision
+from loader.errors import BlockError, InvalidValue, KeyFileError, NotFound, PinTooShort, StaleRevision
 from loader.keyring import PART_SIZE, Keyring
-from loader.model import Change, Entry, Kind, Level, Owner, Position, Revision
+from loader.model import Change, Entry, Kind, Level, Owner, Pin, Position, Revision
 from loader.publish import Difference, Published, diff, publish, publish_to_all, put_back
 from loader.reader import read_list, read_lists
 from loader.rotate import rotate_key
 from loader.store import KEPT_REVISIONS, Store, Writing, open_store
+from loader.store.choices import Choices
 
 People = Callable[..., list[Entry]]
 LARGE = 200
@@ -486,3 +487,36 @@ async def test_what_changes_nothing_for_one_of_several_makes_no_revision_there(
     head = await store.list_head(alicia)
     assert head is not None
     assert head.revision == 1
+
+
+def with_pins(entries: list[Entry], *pins: str) -> list[Entry]:
+    return [msgspec.structs.replace(one, pin=Pin(pin)) for one, pin in zip(entries, pins, strict=True)]
+
+
+async def test_no_pin_enters_a_list_that_is_shorter_than_its_company_asks_for(
+    store: Store, keyring: Keyring, alicia: Owner, globaltest: Owner, people: People
+) -> None:
+    """By no way. Those that were there before may stay, be edited, and be taken out."""
+    await imported(store, keyring, alicia, with_pins(people(3), "1234", "12345", "123456"))
+    await imported(store, keyring, alicia, with_pins(people(2), "1234", "123456"))
+    await Choices(store).set_minimum_pin_digits("globaltest", 6)
+    with pytest.raises(PinTooShort) as short:
+        await imported(store, keyring, alicia, with_pins(people(3), "1234", "54321", "432109"))
+    assert (short.value.count, short.value.minimum, "54321" in str(short.value)) == (1, 6, False)
+    with pytest.raises(PinTooShort):
+        await put_back(store, keyring, alicia, Revision(1), by="test")
+    lists = {alicia: Revision(2), globaltest: Revision(0)}
+    with pytest.raises(PinTooShort):
+        await publish_to_all(store, keyring, lists, with_pins(people(1), "1234"), by="test", source="upload")
+    assert [one.pin for one in await entries_of(store, keyring, alicia)] == ["1234", "123456"]
+    await imported(store, keyring, alicia, with_pins(people(2, "Jane"), "1234", "123456"))
+    await imported(store, keyring, alicia, with_pins(people(1, "Jane"), "1234"))
+    await put_back(store, keyring, alicia, Revision(2), by="test")
+    assert await store.list_head(globaltest) is None
+
+
+async def test_the_choice_of_one_company_is_nothing_to_another(
+    store: Store, keyring: Keyring, alicia: Owner, people: People
+) -> None:
+    await Choices(store).set_minimum_pin_digits("other", 6)
+    await imported(store, keyring, alicia, with_pins(people(1), "12"))

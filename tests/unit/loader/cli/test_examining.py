@@ -395,7 +395,10 @@ def test_what_a_killed_daemon_has_left_is_warned_of(doctor: Doctor) -> None:
 
 
 def test_webhooks_that_are_stopped_or_wait_are_warned_of(doctor: Doctor) -> None:
-    execute("INSERT INTO company_choice VALUES ('globaltest', NULL, '', 'https://example.com', NULL, NULL, 1)")
+    execute(
+        "INSERT INTO company_choice (company_id, dial_in, webhook_url, webhook_stopped_at)"
+        " VALUES ('globaltest', '', 'https://example.com', 1)"
+    )
     execute(
         "INSERT INTO webhook_delivery (company_id, event_id, event, about, created_at, next_at, attempts, delivered)"
         " VALUES ('globaltest', 'e', 'x', 'x', 1, 1, 0, 0)"

@@ -170,3 +170,23 @@ def test_what_cannot_be_exported_is_refused(
     assert (ended, out) == (status, "")
     assert re.fullmatch(f"rollcall: {said}\n", err)
     assert not (installed / "list.txt").exists()
+
+
+def test_an_import_keeps_to_what_the_company_asks_for(run: Run, write: Write) -> None:
+    """A PIN that is too short is an error of the file; `check` refuses it as well where it is told so."""
+    file = write("4127,Mike")
+    assert run("import", file, *ALICIA)[0] == 0
+    with sqlite3.connect("var/rollcall.db") as database:
+        database.execute(
+            "INSERT INTO company_choice (company_id, dial_in, webhook_url, minimum_pin_digits)"
+            " VALUES ('globaltest', '[]', '', 6)"
+        )
+    database.close()
+    status, out, err = run("import", file, *ALICIA)
+    assert (status, "nothing was changed" in err) == (1, True)
+    assert "line 2, PIN Entry Code: “4127” is too short: at least 6 digits are asked for here." in out
+    assert run("import", write("412789,Mike"), *ALICIA)[0] == 0
+    file = write("4127,Mike")
+    assert run("check", file)[0] == 0
+    assert run("check", file, "--minimum-digits", "6")[0] == 1
+    assert run("check", file, "--minimum-digits", "1")[0] == 2

@@ -6,7 +6,8 @@ from loader.listfile import NO_LIMITS, WEB_LIMITS, Check, Code, Limits, Problem,
 
 HEADER = columns.HEADER
 ERRORS = "file_empty file_too_large too_many_entries not_csv bad_encoding header_invalid column_count required_missing"
-ERRORS += " pin_invalid pin_damaged pin_duplicate comma_in_field control_character field_too_long quote_unbalanced"
+ERRORS += " pin_invalid pin_damaged pin_too_short pin_duplicate comma_in_field control_character field_too_long"
+ERRORS += " quote_unbalanced"
 WARNINGS = "pin_zeros_lost pin_guessable email_unlikely"
 
 

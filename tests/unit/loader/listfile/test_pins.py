@@ -4,16 +4,17 @@ from fractions import Fraction
 
 import pytest
 
-from loader.listfile import MAX_LISTED, Check, Code, check, columns
+from loader.listfile import MAX_LISTED, Check, Code, ShortPins, check, columns, short_pins, wide_enough
 
 
-def check_pins(*pins: str, restore_zeros: bool = False, guessable_share: float = 1) -> Check:
+def check_pins(*pins: str, restore_zeros: bool = False, guessable_share: float = 1, minimum_digits: int = 2) -> Check:
     lines = [columns.HEADER, *(f"{pin},Mike,Doe,XYZ,,,Uxbridge,UK," for pin in pins)]
     return check(
         "\n".join(lines).encode(),
         filename="list.csv",
         restore_zeros=restore_zeros,
         guessable_share=guessable_share,
+        minimum_digits=minimum_digits,
     )
 
 
@@ -103,3 +104,37 @@ def test_the_share_above_which_is_warned_can_be_set() -> None:
     """It is a chance from 0 to 1."""
     assert check_pins("1234", guessable_share=0.0001).warnings == []
     assert [problem.code for problem in check_pins("1234", guessable_share=0.00009).warnings] == [Code.PIN_GUESSABLE]
+
+
+def test_a_pin_that_is_shorter_than_is_asked_for_is_refused_at_its_line() -> None:
+    """One digit is no PIN at all."""
+    found = check_pins("123456", "234567", "12345", "7", "00123", minimum_digits=6)
+    assert [(problem.code, problem.line, problem.params) for problem in found.errors] == [
+        (Code.PIN_TOO_SHORT, 4, {"found": "12345", "min": 6}),
+        (Code.PIN_INVALID, 5, {"found": "7", "why": "short"}),
+        (Code.PIN_TOO_SHORT, 6, {"found": "00123", "min": 6}),
+    ]
+    assert found.entries == []
+    assert check_pins("123456", "2345678901", minimum_digits=6).errors == []
+
+
+def test_zeros_that_are_restored_count() -> None:
+    pins = ["123456", "234567", "12345"]
+    assert [problem.params.get("restored") for problem in check_pins(*pins, minimum_digits=6).errors] == ["012345"]
+    assert check_pins(*pins, minimum_digits=6, restore_zeros=True).errors == []
+    assert [problem.code for problem in check_pins(*pins, minimum_digits=7, restore_zeros=True).errors] == [
+        Code.PIN_TOO_SHORT
+    ] * 3
+
+
+def test_short_pins_are_counted_by_width_with_the_chance_of_one_guess() -> None:
+    """Two to five digits; longer ones are told of by the list's warning alone."""
+    pins = ["12", *(f"{number:04}" for number in range(50)), "12345", "123456", "1234567890"]
+    assert short_pins(pins) == [ShortPins(2, 1, 100), ShortPins(4, 50, 200), ShortPins(5, 1, 100_000)]
+    assert short_pins(["123456"]) == []
+
+
+@pytest.mark.parametrize(("count", "width"), [(1, 6), (1_000, 6), (1_001, 7), (8_000, 7), (10_001, 8), (10**8, 10)])
+def test_a_width_is_wide_enough_if_one_guess_in_a_thousand_is_right(count: int, width: int) -> None:
+    """And never that of a short PIN."""
+    assert wide_enough(count, 0.001) == width

@@ -56,6 +56,8 @@ FILES: dict[tuple[Code, str], bytes | str] = {
     (Code.PIN_DAMAGED, "formula_error"): "\n".join([HEADER, row("#N/A")]),
     (Code.PIN_DAMAGED, "hashes"): "\n".join([HEADER, row("####")]),
     (Code.PIN_DAMAGED, "scientific"): "\n".join([HEADER, row("1.23E+09")]),
+    (Code.PIN_TOO_SHORT, ""): "\n".join([HEADER, row("12345")]),
+    (Code.PIN_TOO_SHORT, "zeros_lost"): "\n".join([HEADER, row("12345"), row("123456"), row("234567")]),
     (Code.PIN_DUPLICATE, ""): f"{HEADER}\n{GOOD}\n{GOOD}",
     (Code.COMMA_IN_FIELD, ""): "\n".join([HEADER, row(first='"Mike, Jr"')]),
     (Code.CONTROL_CHARACTER, ""): "\n".join([HEADER, row(first="Mi\x07ke")]),
@@ -74,6 +76,8 @@ ELSEWHERE = {(Code.PIN_DUPLICATE, "in_list")}
 CALLS: dict[tuple[Code, str], dict[str, Any]] = {
     (Code.FILE_TOO_LARGE, ""): {"limits": Limits(None, 1_000)},
     (Code.TOO_MANY_ENTRIES, ""): {"limits": Limits(3, None)},
+    (Code.PIN_TOO_SHORT, ""): {"minimum_digits": 6},
+    (Code.PIN_TOO_SHORT, "zeros_lost"): {"minimum_digits": 6},
     (Code.NOT_CSV, "name"): {"filename": "list.xlsx"},
     (Code.PIN_GUESSABLE, "better"): {"guessable_share": 0.001},
     (Code.PIN_GUESSABLE, "most"): {"guessable_share": 0.001},
