@@ -117,15 +117,18 @@ class Signing:
             await self.failed(user.id, address)
         return False
 
-    async def set_second_factor(self, user: User, secret: str, record: AuditEntry) -> None:
-        """Have the user need this authenticator from now on, and sign him out everywhere; `record` goes into the audit trail."""
+    async def set_second_factor(self, user: User, secret: str, step: int, record: AuditEntry) -> None:
+        """Have the user need this authenticator from now on, and sign him out everywhere; `record` goes into the audit trail.
+
+        The code of `step`, with which he has shown that he has it, is used up by that.
+        """
         async with self._store.together() as store:
             people = People(store)
             key_id = await store.key_in_use() or self._keyring.current
             sealed = self._keyring.holding(key_id).seal_secret(f"totp|{user.id}", secret.encode(), key_id=key_id)
             credential = await people.credential(user.id)
             await people.put_credential(
-                msgspec.structs.replace(credential, totp_secret=sealed, totp_key_id=key_id, totp_step=0)
+                msgspec.structs.replace(credential, totp_secret=sealed, totp_key_id=key_id, totp_step=step)
             )
             await people.end_sessions_of(user.id)
             await Desk(store).record(record)

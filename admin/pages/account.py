@@ -117,9 +117,10 @@ async def set_second_factor(request: web.Request) -> web.Response:
     user, secret = visitor.user, visitor.session.get("enrolling")
     if secret is None:
         raise web.HTTPSeeOther("/account/second-factor")
-    if matching_step(secret, fields.get("code", "")) is None:
+    step = matching_step(secret, fields.get("code", ""))
+    if step is None:
         return await _second_factor_page(request, 422, wrong=True)
-    await signing.set_second_factor(user, secret, visitor.did("second_factor_set", user.id))
+    await signing.set_second_factor(user, secret, step, visitor.did("second_factor_set", user.id))
     visitor.session = await begin_session(request, user)
     visitor.notice(visitor._("From now on you need a code of your authenticator to sign in."))
     raise web.HTTPSeeOther("/account")

@@ -230,6 +230,11 @@ async def enrolled(opened: Browser) -> str:
     return str(secret)
 
 
+def next_code(secret: str) -> str:
+    """A code that is good already and was not used by :func:`enrolled`: that of the next time step."""
+    return str(pyotp.TOTP(secret).at(int(time.time()) + 30))
+
+
 async def test_with_a_second_factor_the_password_alone_is_not_enough(browser: NewBrowser) -> None:
     """And no code works twice."""
     secret = await enrolled(await browser("sup"))
@@ -239,13 +244,27 @@ async def test_with_a_second_factor_the_password_alone_is_not_enough(browser: Ne
     assert (await opened.get("/audit")).status == 303
     await opened.get("/signin/code")
     assert (await opened.post("/signin/code", {"code": "123"})).status == 403
-    code = pyotp.TOTP(secret).now()
+    code = next_code(secret)
     assert (await opened.post("/signin/code", {"code": code})).status == 303
     assert (await opened.get("/audit")).status == 200
     again = await browser()
     await again.sign_in("sup")
     await again.get("/signin/code")
     assert (await again.post("/signin/code", {"code": code})).status == 403
+
+
+async def test_the_code_that_set_a_second_factor_up_signs_nobody_in(browser: NewBrowser) -> None:
+    """Whoever read it over a shoulder, and knows the password, has half a minute."""
+    opened = await browser("sup")
+    page = await (await opened.get("/account/second-factor")).text()
+    secret = re.findall(r"<code>([A-Z2-7 ]+)</code>", page)[0].replace(" ", "")
+    code = pyotp.TOTP(secret).now()
+    assert (await opened.post("/account/second-factor", {"code": code})).status == 303
+    other = await browser()
+    await other.sign_in("sup")
+    await other.get("/signin/code")
+    assert (await other.post("/signin/code", {"code": code})).status == 403
+    assert (await other.post("/signin/code", {"code": next_code(secret)})).status == 303
 
 
 async def test_the_secret_of_a_second_factor_is_encrypted(browser: NewBrowser, tmp_path: Path) -> None:
