@@ -206,18 +206,16 @@ async def _read(request: web.Request) -> tuple[list[tuple[str, str]], str, bytes
     fields: list[tuple[str, str]] = []
     filename = ""
     data: bytes | None = b""
-    known = False
+    known = has_file = False
     room = _MAX_FIELDS
     async for part in await request.multipart():
         if not isinstance(part, BodyPartReader):
             raise Forged
-        if part.name == "csrf":
-            # It stands first in the form: nothing is read for a page that is not ours.
-            require_token(request, await text_of(part))
-            known = True
-        elif not known:
+        if not known and part.name != "csrf":
+            # The token stands first in the form: nothing is read for a page that is not ours.
             raise Forged
-        elif part.name == "file" and not filename:
+        if part.name == "file" and not has_file:
+            has_file = True
             filename = (part.filename or "").encode("utf-8", "replace").decode()
             received = bytearray()
             while chunk := await part.read_chunk():
@@ -225,11 +223,16 @@ async def _read(request: web.Request) -> tuple[list[tuple[str, str]], str, bytes
                 if len(received) > (WEB_LIMITS.max_bytes or 0) + 1:
                     return fields, filename, None
             data = bytes(received)
+            continue
+        name, value = part.name or "", await text_of(part)
+        room -= len(name) + len(value) + _PART
+        if room < 0:
+            raise web.HTTPRequestEntityTooLarge(_MAX_FIELDS, _MAX_FIELDS - room)
+        if name == "csrf":
+            require_token(request, value)
+            known = True
         else:
-            fields.append((part.name or "", await text_of(part)))
-            room -= len(fields[-1][0]) + len(fields[-1][1]) + _PART
-            if room < 0:
-                raise web.HTTPRequestEntityTooLarge(_MAX_FIELDS, _MAX_FIELDS - room)
+            fields.append((name, value))
     if not known:
         raise Forged
     return fields, filename, data

@@ -255,7 +255,7 @@ async def endless(opened: Browser, part: str) -> AsyncIterator[bytes]:
     """An upload whose parts never end."""
     yield f'--x\r\nContent-Disposition: form-data; name="csrf"\r\n\r\n{opened.csrf}\r\n'.encode()
     while True:
-        yield part.encode() * 100
+        yield part.replace("{csrf}", opened.csrf).encode() * 100
 
 
 @pytest.mark.parametrize(
@@ -264,6 +264,8 @@ async def endless(opened: Browser, part: str) -> AsyncIterator[bytes]:
         '--x\r\nContent-Disposition: form-data; name="owner"\r\n\r\norganizer:olive\r\n',
         '--x\r\nContent-Disposition: form-data; name=""\r\n\r\n\r\n',
         '--x\r\nContent-Disposition: form-data; name="file"; filename="list.csv"\r\n\r\n' + "1" * 5000 + "\r\n",
+        '--x\r\nContent-Disposition: form-data; name="file"; filename=""\r\n\r\n1\r\n',
+        '--x\r\nContent-Disposition: form-data; name="csrf"\r\n\r\n{csrf}\r\n',
         "1" * 5000,
     ],
 )
