@@ -164,7 +164,7 @@ def test_the_site_with_a_certificate_keeps_browsers_to_https(site: Any, certific
     context = ssl.create_default_context(cafile=str(certificates.ca))
     with urlopen(f"https://localhost:{port}/signin", timeout=20, context=context) as answer:
         assert answer.status == 200
-        assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
+        assert answer.headers["Strict-Transport-Security"] == "max-age=31536000; includeSubDomains"
         (cookie,) = [one for one in answer.headers.get_all("Set-Cookie") if "rollcall=" in one]
     assert cookie.startswith("__Host-rollcall=")
     assert "; Secure" in cookie
