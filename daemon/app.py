@@ -6,7 +6,7 @@ import asyncio
 import signal
 import socket
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 
+from daemon.background import beside
 from daemon.counting_throttle import CountingThrottle
 from daemon.doors.http import DOOR, HttpDoor
 from daemon.doors.http_server import HttpServer
@@ -140,7 +141,7 @@ class Daemon:
         async with (
             throttling.lasting(),
             self._manager.watched(self._status),
-            _running(self._manager.reload_whenever(hung_up, self._read_all_again)),
+            beside(self._manager.reload_whenever(hung_up, self._read_all_again)),
             keeping.keeping(),
             _closed_at_the_end(journal, roll),
             self._ports.listening(
@@ -318,14 +319,3 @@ async def _closed_at_the_end(journal: Journal, roll: JournalledRoll) -> AsyncGen
     finally:
         roll.flush()
         await journal.close()
-
-
-@asynccontextmanager
-async def _running(work: Coroutine[None, None, None]) -> AsyncGenerator[None]:
-    """Work that goes on for ever goes on as long as the context lasts."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait((task,))

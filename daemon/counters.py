@@ -71,7 +71,7 @@ _PLACES_AT: Final = mmap.PAGESIZE
 _NAMES_SIZE: Final = _WAYS * _NAME
 _NO_NAME: Final = bytes(_NAME)
 
-_MAGIC: Final = b"rollcall counts1"
+_MAGIC: Final = b"rollcall counts2"
 _HEADER: Final = struct.Struct("<16sQ16s")
 """What the file is, the bytes of its places, and the ID of the key that the key of its names is sealed under."""
 _SEALED_AT: Final = 64
@@ -79,6 +79,9 @@ _SEALED_SIZE: Final = 60
 _TALLIES_AT: Final = 256
 _TALLY: Final = struct.Struct("<QQ")
 """How many places of a kind are in use, and how many counters have given way."""
+_LATEST_AT: Final = 512
+_LATEST: Final = struct.Struct("@d")
+"""The latest time until which anybody of a kind is locked."""
 
 _PURPOSE: Final = "throttle"
 _PATIENCE: Final = 0.02
@@ -149,6 +152,11 @@ class Counters:
         at = self._find(kind, name)
         return 0.0 if at is None else _UNTIL.unpack_from(self._map, at)[0]
 
+    def is_any_locked(self, kind: Kind, now: float) -> bool:
+        """Whether anybody of this kind may be locked: mostly nobody is, and no name need be looked for."""
+        (latest,) = _LATEST.unpack_from(self._map, _LATEST_AT + kind * _LATEST.size)
+        return bool(latest > now)
+
     def look(self, kind: Kind, name: int) -> Count | None:
         """What is counted under this name, if anything."""
         at = self._find(kind, name)
@@ -183,7 +191,9 @@ class Counters:
         at = self._find(kind, name)
         if at is None:
             at = self._take_place(kind, name, count.last)
-        # A reader must never see the number of failures without the wait that it has brought.
+        # First, so that no reader is told that nobody is locked while somebody is.
+        if count.until and not self.is_any_locked(kind, count.until):
+            _LATEST.pack_into(self._map, _LATEST_AT + kind * _LATEST.size, count.until)
         _PLACE.pack_into(self._map, at, count.last, count.until, count.failures)
 
     def drop(self, kind: Kind, name: int) -> None:

@@ -83,6 +83,7 @@ class CountingThrottle:
         self.refused = refused
         self.clock = clock
         self.name = counters.name
+        self.is_any_locked = counters.is_any_locked
         self.limit(limits)
 
     def limit(self, limits: Limits) -> None:
@@ -228,83 +229,98 @@ class CountingThrottle:
 
 
 class _Attempt:
-    """One question, and the counters that it is held against."""
+    """One question, and the counters that it is held against.
 
-    __slots__ = (
-        "_caller",
-        "_conference",
-        "_here",
-        "_now",
-        "_of_caller",
-        "_of_switch",
-        "_passcodes",
-        "_switch",
-        "_throttle",
-    )
+    Who is accepted while nobody is locked, as most are, costs no name but his own.
+    """
+
+    __slots__ = ("_now", "_number", "_question", "_switch", "_throttle")
 
     def __init__(self, throttle: CountingThrottle, question: Question, switch: str) -> None:
         self._throttle = throttle
+        self._question = question
         self._switch = switch
+        self._number = caller_number(question.caller)
         self._now = throttle.clock()
-        conference = throttle.kept_name("conference", question.passcode)
-        number = caller_number(question.caller)
-        self._caller = None if number is None else question.caller
-        if number is None:
-            rule, caller = throttle.withheld, throttle.kept_name("withheld", "")
-            passcodes = throttle.kept_name("withheld", switch)
-        else:
-            rule = throttle.caller
-            caller = passcodes = throttle.name(f"caller\0{number}")
-        # Of two names that tell nothing, one that stands for both.
-        self._here: Counted = (rule, caller ^ conference)
-        self._passcodes: Counted = (rule, passcodes)
-        self._conference: Counted = (throttle.conference, conference)
-        self._of_switch: Counted = (throttle.switch, throttle.kept_name("switch", switch))
-        self._of_caller = [self._here, self._passcodes]
-        if question.call_id:
-            self._of_caller.append((throttle.call, throttle.name(f"call\0{switch}\0{question.call_id}")))
 
     def caller_locked_for(self) -> int | None:
-        wait = self._throttle.longest_wait(self._of_caller, self._now)
-        return self._crowded(self._of_switch) if wait is None else self._told(wait)
+        counted: list[Counted] = []
+        if self._is_any_locked(Kind.CALL):
+            counted += self._call()
+        if self._is_any_locked(Kind.CALLER if self._number else Kind.CROWD):
+            counted += self._caller()
+        wait = self._throttle.longest_wait(counted, self._now)
+        return self._crowded(self._switch_at) if wait is None else self._told(wait)
 
     def conference_locked_for(self, conference: Conference) -> int | None:  # noqa: ARG002
-        return self._crowded(self._conference)
+        return self._crowded(self._conference_at)
 
-    def accepted(self, conference: Conference) -> None:  # noqa: ARG002
-        if self._caller is not None:
-            self._throttle.know(self._here[1], self._now)
+    def accepted(self) -> None:
+        if self._number is not None:
+            self._throttle.know(self._here(), self._now)
 
     def rejected(self, decision: Decision) -> Decision:
-        conference = decision.conference
-        throttle, here = self._throttle, self._here
-        of_call = self._of_caller[2:]
+        throttle, conference = self._throttle, decision.conference
+        call, (here, passcodes) = self._call(), self._caller()
+        before = [*call, here, passcodes]
         if conference is None:
-            crowd = [self._of_switch]
-            counted = [*of_call, self._passcodes, *crowd]
+            counted = [*call, passcodes, self._switch_at()]
+            before.append(self._switch_at())
         elif self._is_known():
-            crowd = []
-            counted = [*of_call, here, (throttle.known, here[1])]
+            counted = [*call, here, (throttle.known, self._here())]
         else:
-            crowd = [self._conference, self._of_switch]
-            counted = [*of_call, here, *crowd]
-        came = throttle.count([*self._of_caller, *crowd], counted, self._now, self._caller, conference, self._switch)
+            crowd = [self._conference_at(), self._switch_at()]
+            counted = [*call, here, *crowd]
+            before += crowd
+        caller = None if self._number is None else self._question.caller
+        came = throttle.count(before, counted, self._now, caller, conference, self._switch)
         if isinstance(came, tuple):
             return Decision(Reason.LOCKED, conference, retry_after=self._told(came))
         return msgspec.structs.replace(decision, attempts_left=came)
 
-    def _crowded(self, counted: Counted) -> int | None:
+    def _is_any_locked(self, kind: Kind) -> bool:
+        return self._throttle.is_any_locked(kind, self._now)
+
+    def _crowded(self, at: Callable[[], Counted]) -> int | None:
         """Whether a crowd is locked that this caller is lost in."""
-        wait = self._throttle.longest_wait((counted,), self._now)
+        if not self._is_any_locked(Kind.CROWD):
+            return None
+        wait = self._throttle.longest_wait((at(),), self._now)
         return None if wait is None or self._is_known() else self._told(wait)
 
     def _is_known(self) -> bool:
-        return self._caller is not None and self._throttle.is_known(self._here[1], self._now)
+        return self._number is not None and self._throttle.is_known(self._here(), self._now)
 
     def _told(self, wait: Wait) -> int:
         seconds, kind = wait
         self._throttle.refused(kind)
         return seconds
+
+    # What is counted
+
+    def _call(self) -> list[Counted]:
+        throttle, call_id = self._throttle, self._question.call_id
+        return [(throttle.call, throttle.name(f"call\0{self._switch}\0{call_id}"))] if call_id else []
+
+    def _caller(self) -> tuple[Counted, Counted]:
+        """At this conference, and at passcodes."""
+        throttle = self._throttle
+        if self._number is None:
+            return (throttle.withheld, self._here()), (throttle.withheld, throttle.kept_name("withheld", self._switch))
+        return (throttle.caller, self._here()), (throttle.caller, throttle.name(f"caller\0{self._number}"))
+
+    def _here(self) -> int:
+        """Of two names that tell nothing, one that stands for both: of the caller, and of the conference."""
+        throttle = self._throttle
+        number = self._number
+        caller = throttle.kept_name("withheld", "") if number is None else throttle.name(f"caller\0{number}")
+        return caller ^ throttle.kept_name("conference", self._question.passcode)
+
+    def _conference_at(self) -> Counted:
+        return self._throttle.conference, self._throttle.kept_name("conference", self._question.passcode)
+
+    def _switch_at(self) -> Counted:
+        return self._throttle.switch, self._throttle.kept_name("switch", self._switch)
 
 
 _WITHHELD: Final = frozenset(

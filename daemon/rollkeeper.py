@@ -15,8 +15,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncGenerator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +23,7 @@ import msgspec
 import structlog
 import uvloop
 
+from daemon.background import beside
 from daemon.erasing import erase_for_ever
 from daemon.webhook_delivery import WebhookDelivery
 from loader.errors import DatabaseError, KeyFileError, StaleRevision
@@ -145,7 +145,7 @@ async def _keep(settings: Settings, folder: Path, keys: FollowedKeys, news: asyn
         reader = JournalReader(folder, keys)
         keeper = RollKeeper(reader, taker, keyring, call_timeout=settings.roll.call_timeout)
         telling = WebhookDelivery(Deliveries(store), keyring, private=settings.roll.webhook_private)
-        async with telling.running(), _beside(erase_for_ever(Keeping(store, settings.roll.keep_days))):
+        async with telling.running(), beside(erase_for_ever(Keeping(store, settings.roll.keep_days))):
             said = None
             while not over.is_set():
                 news.clear()
@@ -164,17 +164,6 @@ async def _keep(settings: Settings, folder: Path, keys: FollowedKeys, news: asyn
                         await news.wait()
             async with asyncio.timeout(_LAST):
                 await keeper.take()
-
-
-@asynccontextmanager
-async def _beside(work: Coroutine[None, None, None]) -> AsyncGenerator[None]:
-    """Work that goes on for ever goes on as long as the context lasts."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait((task,))
 
 
 def _say(told: Told) -> None:

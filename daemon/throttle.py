@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from loader.index import Decision, Guard, Question, Unguarded
-from loader.model import Conference
 
 
 class Attempt(Guard, Protocol):
     """How one question stands: before it is decided, and after."""
 
-    def accepted(self, conference: Conference) -> None:
+    def accepted(self) -> None:
         """An entry answered: whoever calls has shown that he knows a PIN."""
 
     def rejected(self, decision: Decision) -> Decision:
@@ -34,7 +33,7 @@ class Throttle(Protocol):
 class Uncounted(Unguarded):
     """An attempt that nobody counts."""
 
-    def accepted(self, conference: Conference) -> None:
+    def accepted(self) -> None:
         """Forget it."""
 
     def rejected(self, decision: Decision) -> Decision:

@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from daemon.background import beside
 from daemon.counters import Counters, CountersBusy
 from daemon.counting_throttle import CountingThrottle
 from daemon.metrics import Metrics
@@ -43,12 +44,10 @@ class Throttling:
     @asynccontextmanager
     async def lasting(self) -> AsyncGenerator[None]:
         """Keeps the file under the newest key; at the end nothing is counted any more."""
-        sealing = asyncio.create_task(self._kept_sealed())
         try:
-            yield
+            async with beside(self._kept_sealed()):
+                yield
         finally:
-            sealing.cancel()
-            await asyncio.gather(sealing, return_exceptions=True)
             self._metrics.throttle_counters(None)
             self._counters.close()
 

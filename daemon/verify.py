@@ -56,8 +56,8 @@ class Verifier:
         switch = switch or self._door
         attempt = self._throttle.attempt(question, switch)
         decision = decide(index, question, attempt)
-        if decision.level is not None and decision.conference is not None:
-            attempt.accepted(decision.conference)
+        if decision.level is not None:
+            attempt.accepted()
         elif decision.reason in _COUNTED:
             decision = attempt.rejected(decision)
         self._tally(decision.reason or ACCEPTED, perf_counter() - begun)

@@ -167,3 +167,16 @@ def test_without_a_file_it_counts_alone() -> None:
         counters.put(Kind.CALL, counters.name("call"), Count(1, 1.0, 0.0))
     assert counters.used(Kind.CALL) == 1
     counters.close()
+
+
+def test_whether_anybody_of_a_kind_is_locked_is_told_to_all_processes(
+    counters: Counters, file: Path, keyring: Keyring
+) -> None:
+    again = Counters.opened(file, MEMORY, keyring)
+    with counters.held():
+        counters.put(Kind.CALLER, counters.name("early"), Count(5, 0.0, 40.0))
+        counters.put(Kind.CALLER, counters.name("late"), Count(5, 0.0, 90.0))
+        counters.put(Kind.CALLER, counters.name("between"), Count(5, 0.0, 60.0))
+    assert [again.is_any_locked(Kind.CALLER, now) for now in (0.0, 89.0, 90.0)] == [True, True, False]
+    assert not again.is_any_locked(Kind.CROWD, 0.0)
+    again.close()
