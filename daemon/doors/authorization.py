@@ -49,17 +49,25 @@ class Authorization:
 
     def switch_of(self, headers: Headers, peer: Peer) -> str:
         """The ID of the switch whose token is sent. Raises Problem if there is none, or it may not be used now."""
-        tokens = self._live.tokens
-        if tokens is None:
-            raise not_loaded()
+        return self.whose(self.token_hash(headers), peer)
+
+    def token_hash(self, headers: Headers) -> bytes:
+        """The SHA-256 of the token that is sent, or of none."""
         scheme, _, token = headers.get(hdrs.AUTHORIZATION, "").partition(" ")
         scheme, sent = scheme.lower(), token.strip().encode("utf-8", "surrogateescape")
         if self._basic and scheme == "basic":
             sent = _password(sent)
         elif scheme != "bearer":
             sent = b""
+        return hashlib.sha256(sent).digest()
+
+    def whose(self, token_hash: bytes, peer: Peer) -> str:
+        """The ID of the switch that has this token. Raises Problem if none has, or it may not be used now."""
+        tokens = self._live.tokens
+        if tokens is None:
+            raise not_loaded()
         # A token is random and long: looking up its hash tells nobody how near a guess was.
-        known = tokens.get(hashlib.sha256(sent).digest())
+        known = tokens.get(token_hash)
         if known is None:
             raise self._unauthorized()
         if not known.suffices:

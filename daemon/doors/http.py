@@ -21,13 +21,13 @@ from daemon.doors.http_answer import (
     problem_as_line,
 )
 from daemon.doors.http_question import READERS
-from daemon.doors.http_reply import NO_CONTENT, Get, Headers, LatePost, Peer, Post, Reply, head, problem_reply
+from daemon.doors.http_reply import NO_CONTENT, Answer, Get, Headers, LatePost, Peer, Post, Reply, head, problem_reply
 from daemon.doors.problem import Problem
 from daemon.live import Live
 from daemon.roll import NO_ROLL, Roll
 from daemon.verify import Verification, Verifier
 from loader.errors import DatabaseError
-from loader.index import MAX_TOLD
+from loader.index import MAX_TOLD, Question
 
 DOOR: Final = "http"
 """The door's name in metrics."""
@@ -55,7 +55,7 @@ class HttpDoor:
         refused: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._live = live
-        self._switch_of = Authorization(live, refused).switch_of
+        self._authorization = Authorization(live, refused)
         self._roll = roll
         self._count = count
         self._verify = verifier.verify
@@ -66,7 +66,7 @@ class HttpDoor:
             "line": line,
             "form": self._verifying(_FORM, as_form, partial(_told, _FORM, problem_as_form)),
         }
-        self._unknown_style = line._replace(answer=self._refuse_style)
+        self._unknown_style = line._replace(answer=self._refuse_style, prepared=None)
         self.posts: Final[Mapping[str, Post]] = {
             "/v1/verify": self._verifying(_JSON, as_json, problem_reply),
             "/v1/verify.txt": line._replace(styled=self._styled),
@@ -84,10 +84,23 @@ class HttpDoor:
     ) -> Post:
         first_lines = head(200, media_type)
 
-        def answer(_target: str, headers: Headers, body: bytes, peer: Peer) -> Reply:
-            return Reply(first_lines, render(self._verified(headers, body, peer)))
+        def prepared(headers: Headers) -> Answer:
+            token_hash, read = self._authorization.token_hash(headers), _reader(headers)
 
-        return Post(answer, refusal)
+            def answer(body: bytes, peer: Peer) -> Reply:
+                begun = perf_counter()
+                switch = self._authorization.whose(token_hash, peer)
+                verification = self._verify(read(body), begun, switch)
+                if verification is None:
+                    raise not_loaded()
+                return Reply(first_lines, render(verification))
+
+            return answer
+
+        def answer(_target: str, headers: Headers, body: bytes, peer: Peer) -> Reply:
+            return prepared(headers)(body, peer)
+
+        return Post(answer, refusal, prepared=prepared)
 
     def _styled(self, target: str, headers: Headers) -> Post:
         """The query's `style` counts, and without one the media type that is named first in `Accept`."""
@@ -101,22 +114,8 @@ class HttpDoor:
         return self._styles["form" if is_first else "line"]
 
     def _refuse_style(self, _target: str, headers: Headers, _body: bytes, peer: Peer) -> Reply:
-        self._switch_of(headers, peer)
+        self._authorization.switch_of(headers, peer)
         raise Problem(400, f"The style must be one of: {', '.join(self._styles)}.")
-
-    def _verified(self, headers: Headers, body: bytes, peer: Peer) -> Verification:
-        begun = perf_counter()
-        switch = self._switch_of(headers, peer)
-        media_type = headers.get(hdrs.CONTENT_TYPE, "")
-        read = READERS.get(media_type) or READERS.get(media_type.partition(";")[0].strip().lower())
-        if read is None:
-            raise Problem(415, f"The body must be one of: {', '.join(READERS)}.")
-        if hdrs.CONTENT_ENCODING in headers and headers[hdrs.CONTENT_ENCODING].lower() != "identity":
-            raise Problem(415, "The body must not be compressed.", headers={hdrs.ACCEPT_ENCODING: "identity"})
-        verification = self._verify(read(body), begun, switch)
-        if verification is None:
-            raise not_loaded()
-        return verification
 
     def late_posts(self, target: str) -> LatePost | None:
         """What hears that a call was joined or left."""
@@ -128,7 +127,7 @@ class HttpDoor:
     async def _call_told(
         self, call_id: str, event: str, _target: str, headers: Headers, _body: bytes, peer: Peer
     ) -> Reply:
-        switch = self._switch_of(headers, peer)
+        switch = self._authorization.switch_of(headers, peer)
         if len(call_id) > MAX_TOLD:
             raise _unknown_call()
         try:
@@ -145,7 +144,7 @@ class HttpDoor:
         return self._description
 
     def _conference(self, passcode: str, _target: str, headers: Headers, peer: Peer) -> Reply:
-        switch = self._switch_of(headers, peer)
+        switch = self._authorization.switch_of(headers, peer)
         index = self._live.index
         if index is None:
             raise not_loaded()
@@ -154,6 +153,25 @@ class HttpDoor:
             self._unknown_passcode(switch)
             raise Problem(404, "There is no conference with this passcode.")
         return Reply(_JSON_HEAD, conference_as_json(conference))
+
+
+def _reader(headers: Headers) -> Callable[[bytes], Question]:
+    """What reads a body with these headers, if only to refuse it."""
+    media_type = headers.get(hdrs.CONTENT_TYPE, "")
+    read = READERS.get(media_type) or READERS.get(media_type.partition(";")[0].strip().lower())
+    if read is None:
+        return _refuse_media_type
+    if headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+        return _refuse_encoding
+    return read
+
+
+def _refuse_media_type(_body: bytes) -> Question:
+    raise Problem(415, f"The body must be one of: {', '.join(READERS)}.")
+
+
+def _refuse_encoding(_body: bytes) -> Question:
+    raise Problem(415, "The body must not be compressed.", headers={hdrs.ACCEPT_ENCODING: "identity"})
 
 
 def _unknown_call() -> Problem:

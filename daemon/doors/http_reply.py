@@ -22,6 +22,11 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     body: bytes
     close: bool = False
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether what was asked for was done."""
+        return self.head.startswith(b"HTTP/1.1 2")
+
 
 NO_CONTENT: Final = Reply(b"HTTP/1.1 204 No Content\r\nCache-Control: no-store\r\n", b"")
 """What was told has been heard. It has no body, nor a length of one: RFC 9110, section 8.6."""
@@ -39,16 +44,22 @@ Get: TypeAlias = Callable[[str, Headers, Peer], Reply]
 """Answers a GET from its target, query and all, its headers, and who asks; raises Problem to refuse it."""
 
 
+Answer: TypeAlias = Callable[[bytes, Peer], Reply]
+"""Answers a body, and who sends it, to a head that is already read; raises Problem to refuse it."""
+
+
 class Post(NamedTuple):
     """An address whose answers need no more than the target (query and all), the headers, the body, and who posts.
 
     `answer` raises Problem to refuse; `refusal` renders a problem. `styled` finds the form of the address that this
-    target and these headers ask for, where there are several.
+    target and these headers ask for, where there are several. `prepared`, where there is one, reads headers once for
+    all bodies that come with the same: it gives what `answer` does with them.
     """
 
     answer: Callable[[str, Headers, bytes, Peer], Reply]
     refusal: Callable[[Problem], Reply]
     styled: Callable[[str, Headers], Post] | None = None
+    prepared: Callable[[Headers], Answer] | None = None
 
 
 class LatePost(NamedTuple):

@@ -24,7 +24,19 @@ from aiohttp import HttpVersion10, HttpVersion11, StreamReader, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import RawRequestMessage
 
-from daemon.doors.http_reply import Get, Headers, LatePost, Peer, Post, Renderer, Reply, problem_reply, unexpected
+from daemon.doors.http_reply import (
+    Answer,
+    Get,
+    Headers,
+    LatePost,
+    Peer,
+    Post,
+    Renderer,
+    Reply,
+    problem_reply,
+    unexpected,
+)
+from daemon.doors.known_heads import KnownHead, KnownHeads, is_one_piece
 from daemon.doors.problem import Problem
 from daemon.roll import NO_ROLL, WhenKept
 from loader.connections import FAR_AWAY, Guard, Guarded, Limits
@@ -89,6 +101,7 @@ class HttpServer(web.Server):
         self._late_posts = late_posts
         self._when_kept = when_kept
         self._at_once = posts if at_once else {}
+        self._known_heads = KnownHeads()
         self.max_body = max_body
         self._refused = refused
         self._drain_timeout = drain_timeout
@@ -131,8 +144,22 @@ class HttpServer(web.Server):
 
     # At once
 
-    def answers_at_once(self, connection: _Connection, message: object, payload: StreamReader) -> bool:
-        """Answer a request that has just come, unless it is not plain and whole: whether it was answered."""
+    def answers_known(self, connection: _Connection, received: bytes) -> bool:
+        """Answer what has just come, if it is one whole request with a head that is known: whether it was answered."""
+        found = self._known_heads.find(received)
+        if found is None or self._draining:
+            return False
+        known, body = found
+        self._send_soon(connection, self._answered_by(known.answer, body, connection, known.refusal))
+        return True
+
+    def answers_at_once(
+        self, connection: _Connection, message: object, payload: StreamReader, received: bytes | None
+    ) -> bool:
+        """Answer a request that has just come, unless it is not plain and whole: whether it was answered.
+
+        `received` is all that it was parsed from, if that is no more than the request.
+        """
         if not isinstance(message, RawRequestMessage):
             return False
         post = self._at_once.get(message.path) or self._at_once.get(message.path.partition("?")[0])
@@ -150,13 +177,23 @@ class HttpServer(web.Server):
             return False
         if post.styled is not None:
             post = post.styled(message.path, message.headers)
-        reply = self.answer_post(post, message.path, message.headers, payload.read_nowait(), connection)
+        body = payload.read_nowait()
+        if post.prepared is None:
+            reply = self.answer_post(post, message.path, message.headers, body, connection)
+        else:
+            answer = post.prepared(message.headers)
+            reply = self._answered_by(answer, body, connection, post.refusal)
+            if received is not None and not message.chunked and reply.succeeded:
+                self._known_heads.learn(received, KnownHead(answer, post.refusal, len(body)))
+        self._send_soon(connection, reply)
+        return True
+
+    def _send_soon(self, connection: _Connection, reply: Reply) -> None:
         # Answers to what came together leave together: one wakes the other side up, the others find it awake.
         if not self._outbox:
             self._loop.call_soon(self.send_answers)
         connection.unsent += 1
-        self._outbox.append((connection, self._render(reply, message.version, keep_alive=not reply.close), reply.close))
-        return True
+        self._outbox.append((connection, self._render(reply, HttpVersion11, keep_alive=not reply.close), reply.close))
 
     def send_answers(self) -> None:
         """Write all answers that were given at once and are still here, as soon as what they say is kept."""
@@ -165,8 +202,10 @@ class HttpServer(web.Server):
             self._when_kept(partial(self._send, answers))
 
     def _send(self, answers: list[tuple[_Connection, bytes, bool]]) -> None:
+        now = self._loop.time()
         for connection, answer, close in answers:
             connection.unsent -= 1
+            connection.idle_from(now)
             if connection.transport is not None:
                 _write(connection.transport, answer)
                 if close or (connection.closes_when_sent and not connection.unsent):
@@ -174,12 +213,15 @@ class HttpServer(web.Server):
 
     def answer_post(self, post: Post, target: str, headers: Headers, body: bytes, peer: Peer) -> Reply:
         """The answer of an address, whatever happens in it."""
+        return self._answered_by(partial(post.answer, target, headers), body, peer, post.refusal)
+
+    def _answered_by(self, answer: Answer, body: bytes, peer: Peer, refusal: Callable[[Problem], Reply]) -> Reply:
         try:
-            return post.answer(target, headers, body, peer)
+            return answer(body, peer)
         except Problem as problem:
-            return self.refuse(problem, post.refusal)
+            return self.refuse(problem, refusal)
         except Exception as error:  # noqa: BLE001 - whatever it is, the switch gets an answer
-            return self._failed(error, post.refusal)
+            return self._failed(error, refusal)
 
     # By aiohttp's task
 
@@ -258,6 +300,7 @@ class _Connection(Guarded):
         "body_is_broken",
         "closes_when_sent",
         "is_answered",
+        "is_between",
         "unsent",
     )
 
@@ -275,6 +318,8 @@ class _Connection(Guarded):
         """Whether the client has asked all that it will ask."""
         self.is_answered = False
         """Whether the last answer has been given; what may still come is thrown away."""
+        self.is_between = True
+        """Whether all that came so far is known to have been whole requests: aiohttp's parser has nothing half."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -286,27 +331,41 @@ class _Connection(Guarded):
         """Whether nothing is under way: aiohttp's task waits for a request."""
         return super().is_idle() and not self.unsent
 
+    def idle_from(self, now: float) -> None:
+        """From now on nothing is under way."""
+        self._next_keepalive_close_time = now + self._keepalive_timeout
+
     def is_over(self) -> bool:
         """Whether the client has closed its side, and nothing waits behind what is under way."""
         return self._ended and not self._messages
 
     def data_received(self, data: bytes) -> None:
-        """Have aiohttp parse what came, and wake its task unless the request can be answered without."""
+        """Answer what is known; or have aiohttp parse what came, and wake its task unless it can be answered without."""
         waiter = self._waiter
         if waiter is None or waiter.done():
             # The task is busy with another request, or about to be: what came waits for its turn.
+            self.is_between = False
             web.RequestHandler.data_received(self, data)
             self._remember()
+            return
+        if self.is_between and self._server.answers_known(self, data):
             return
         # Without its waiter the task sleeps on while the message is looked at.
         self._waiter = None
         is_answered = False
         try:
             web.RequestHandler.data_received(self, data)
-            if len(self._messages) == 1 and self._server.answers_at_once(self, *self._messages[0]):
-                is_answered = True
+            if len(self._messages) == 1:
+                message, payload = self._messages[0]
+                self.is_between = (
+                    self.is_between and payload.is_eof() and is_one_piece(data, payload.total_bytes)
+                )
+                received = data if self.is_between else None
+                is_answered = self._server.answers_at_once(self, message, payload, received)
+            else:
+                self.is_between = False
+            if is_answered:
                 self._messages.clear()
-                self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
                 if self._parser is not None:
                     self._parser.message_consumed()
         finally:
