@@ -65,6 +65,7 @@ _WAYS: Final = 8
 _NAME: Final = 8
 _PLACE: Final = struct.Struct("@ddQ")
 """Native, as then each number is one store, and a reader never sees half of one."""
+_LAST: Final = struct.Struct("@d")
 _UNTIL: Final = struct.Struct("@8xd")
 _SET: Final = _WAYS * (_NAME + _PLACE.size)
 _PLACES_AT: Final = mmap.PAGESIZE
@@ -80,12 +81,26 @@ _TALLIES_AT: Final = 256
 _TALLY: Final = struct.Struct("<QQ")
 """How many places of a kind are in use, and how many counters have given way."""
 _LATEST_AT: Final = 512
-_LATEST: Final = struct.Struct("@d")
-"""The latest time until which anybody of a kind is locked."""
+"""The latest time until which anybody of a kind is locked: a number for each kind, native as those of a place."""
+_CALL, _CALLER, _CROWD = (int(kind) for kind in (Kind.CALL, Kind.CALLER, Kind.CROWD))
+"""As plain numbers, which are quicker to count with. Nobody is locked for being known."""
 
 _PURPOSE: Final = "throttle"
 _PATIENCE: Final = 0.02
 """Seconds to wait for another process that holds the lock: it needs some 50 microseconds."""
+
+
+_PLACES_KEPT: Final = 10_000
+"""Known callers whose places need not be looked for again."""
+
+
+class _KnownPlace(NamedTuple):
+    """A known caller's name as it is written, where it and its numbers stand, and where his failures would."""
+
+    name: bytes
+    name_at: int
+    at: int
+    failures_at: int
 
 
 class _Region(NamedTuple):
@@ -103,6 +118,8 @@ class Counters:
         self._key = hashlib.blake2b(key=key, digest_size=_NAME)
         self._secret = key
         self._map = mmap.mmap(-1 if file is None else file, _size(memory))
+        self._latest = memoryview(self._map)[_LATEST_AT : _LATEST_AT + len(Kind) * 8].cast("d")
+        self._known_places: dict[int, _KnownPlace] = {}
         self._regions: list[_Region] = []
         start = _PLACES_AT
         for kind in Kind:
@@ -130,6 +147,7 @@ class Counters:
             return cls(memory, key, os.open(path, os.O_RDWR | os.O_CLOEXEC))
 
     def close(self) -> None:
+        self._latest.release()
         self._map.close()
         if self._file is not None:
             os.close(self._file)
@@ -154,8 +172,26 @@ class Counters:
 
     def is_any_locked(self, kind: Kind, now: float) -> bool:
         """Whether anybody of this kind may be locked: mostly nobody is, and no name need be looked for."""
-        (latest,) = _LATEST.unpack_from(self._map, _LATEST_AT + kind * _LATEST.size)
-        return bool(latest > now)
+        return self._latest[kind] > now
+
+    def is_quiet(self, now: float) -> bool:
+        """Whether nobody of any kind is locked."""
+        latest = self._latest
+        return latest[_CALL] <= now and latest[_CALLER] <= now and latest[_CROWD] <= now
+
+    def is_at_peace(self, name: int, since: float, now: float) -> bool:
+        """Whether this caller was noted as known between these times, and nothing is counted against him.
+
+        It may be False of one who is: then it takes a closer look.
+        """
+        place = self._known_places.get(name)
+        if place is None or self._map[place.name_at : place.name_at + _NAME] != place.name:
+            place = self._known_place(name)
+            if place is None:
+                return False
+        (last,) = _LAST.unpack_from(self._map, place.at)
+        failures_at = place.failures_at
+        return since < last <= now and self._map.find(place.name, failures_at, failures_at + _NAMES_SIZE) < 0
 
     def look(self, kind: Kind, name: int) -> Count | None:
         """What is counted under this name, if anything."""
@@ -193,7 +229,7 @@ class Counters:
             at = self._take_place(kind, name, count.last)
         # First, so that no reader is told that nobody is locked while somebody is.
         if count.until and not self.is_any_locked(kind, count.until):
-            _LATEST.pack_into(self._map, _LATEST_AT + kind * _LATEST.size, count.until)
+            self._latest[kind] = count.until
         _PLACE.pack_into(self._map, at, count.last, count.until, count.failures)
 
     def drop(self, kind: Kind, name: int) -> None:
@@ -222,14 +258,28 @@ class Counters:
         first, sets, _ = self._regions[kind]
         start = first + name % sets * _SET
         end = start + _NAMES_SIZE
-        at = self._map.find(name.to_bytes(_NAME, "little"), start, end)
-        if at < 0:
+        wanted = name.to_bytes(_NAME, "little")
+        at = self._map.find(wanted, start, end)
+        while at >= 0:
+            way, beside = divmod(at - start, _NAME)
+            if not beside:
+                return end + way * _PLACE.size
+            # It stands across two names.
+            at = self._map.find(wanted, at + 1, end)
+        return None
+
+    def _known_place(self, name: int) -> _KnownPlace | None:
+        at = self._find(Kind.KNOWN, name)
+        if at is None:
             return None
-        while (at - start) % _NAME:  # it stands across two names
-            at = self._map.find(name.to_bytes(_NAME, "little"), at + 1, end)
-            if at < 0:
-                return None
-        return end + (at - start) // _NAME * _PLACE.size
+        start, way = self._set_and_way(self._regions[Kind.KNOWN], at)
+        callers = self._regions[Kind.CALLER]
+        failures_at = callers.start + name % callers.sets * _SET
+        place = _KnownPlace(name.to_bytes(_NAME, "little"), start + way * _NAME, at, failures_at)
+        if len(self._known_places) >= _PLACES_KEPT:
+            self._known_places.clear()
+        self._known_places[name] = place
+        return place
 
     def _take_place(self, kind: Kind, name: int, now: float) -> int:
         region = self._regions[kind]

@@ -37,7 +37,8 @@ _NOTED_EVERY: Final = 3600.0
 """Seconds after which a known caller is noted once more."""
 _CLOCK_MAY_DIFFER: Final = 1.0
 """Seconds by which a count may be in the future before the clock is taken to have been set back."""
-_NAMES_KEPT: Final = 100_000
+_NAMES_KEPT: Final = 10_000
+"""Of each kind: names that need not be hashed again."""
 
 
 class Rule(NamedTuple):
@@ -79,11 +80,13 @@ class CountingThrottle:
     ) -> None:
         self._counters = counters
         self._locked = locked
-        self._names: dict[str, int] = {}
+        self._names: dict[str, dict[str, int]] = {kind: {} for kind in ("caller", "conference", "switch", "withheld")}
+        self._names_at: dict[tuple[str | None, str], int] = {}
         self.refused = refused
         self.clock = clock
         self.name = counters.name
         self.is_any_locked = counters.is_any_locked
+        self.is_quiet = counters.is_quiet
         self.limit(limits)
 
     def limit(self, limits: Limits) -> None:
@@ -115,11 +118,22 @@ class CountingThrottle:
 
     def kept_name(self, kind: str, said: str) -> int:
         """The name of what is asked about again and again."""
-        name = self._names.get(key := f"{kind}\0{said}")
+        names = self._names[kind]
+        name = names.get(said)
         if name is None:
-            if len(self._names) >= _NAMES_KEPT:
-                self._names.clear()
-            name = self._names[key] = self.name(key)
+            if len(names) >= _NAMES_KEPT:
+                names.clear()
+            name = names[said] = self.name(f"{kind}\0{said}")
+        return name
+
+    def name_at(self, number: str | None, passcode: str) -> int:
+        """Of two names that tell nothing, one that stands for both: of a caller, and of a conference."""
+        name = self._names_at.get((number, passcode))
+        if name is None:
+            if len(self._names_at) >= _NAMES_KEPT:
+                self._names_at.clear()
+            caller = self.kept_name("withheld", "") if number is None else self.kept_name("caller", number)
+            name = self._names_at[number, passcode] = caller ^ self.kept_name("conference", passcode)
         return name
 
     def longest_wait(self, counted: Iterable[Counted], now: float) -> Wait | None:
@@ -145,10 +159,9 @@ class CountingThrottle:
 
     def know(self, name: int, now: float) -> None:
         """A PIN was accepted from this caller: his wrong tries are forgiven, and he is known."""
-        noted = self._counters.look(Kind.KNOWN, name)
-        is_noted = noted is not None and 0 <= now - noted.last < _NOTED_EVERY
-        if is_noted and self._counters.look(Kind.CALLER, name) is None:
+        if self._counters.is_at_peace(name, now - _NOTED_EVERY, now):
             return
+        noted = self._counters.look(Kind.KNOWN, name)
         # Guesses that were followed by the right PIN stay counted: an insider has one to show after each few of them.
         failures = 0 if noted is None else self._failures(self.known, noted, now)
         try:
@@ -234,16 +247,19 @@ class _Attempt:
     Who is accepted while nobody is locked, as most are, costs no name but his own.
     """
 
-    __slots__ = ("_now", "_number", "_question", "_switch", "_throttle")
+    __slots__ = ("_is_quiet", "_now", "_number", "_question", "_switch", "_throttle")
 
     def __init__(self, throttle: CountingThrottle, question: Question, switch: str) -> None:
         self._throttle = throttle
         self._question = question
         self._switch = switch
         self._number = caller_number(question.caller)
-        self._now = throttle.clock()
+        self._now = now = throttle.clock()
+        self._is_quiet = throttle.is_quiet(now)
 
     def caller_locked_for(self) -> int | None:
+        if self._is_quiet:
+            return None
         counted: list[Counted] = []
         if self._is_any_locked(Kind.CALL):
             counted += self._call()
@@ -253,7 +269,7 @@ class _Attempt:
         return self._crowded(self._switch_at) if wait is None else self._told(wait)
 
     def conference_locked_for(self, conference: Conference) -> int | None:  # noqa: ARG002
-        return self._crowded(self._conference_at)
+        return None if self._is_quiet else self._crowded(self._conference_at)
 
     def accepted(self) -> None:
         if self._number is not None:
@@ -307,14 +323,10 @@ class _Attempt:
         throttle = self._throttle
         if self._number is None:
             return (throttle.withheld, self._here()), (throttle.withheld, throttle.kept_name("withheld", self._switch))
-        return (throttle.caller, self._here()), (throttle.caller, throttle.name(f"caller\0{self._number}"))
+        return (throttle.caller, self._here()), (throttle.caller, throttle.kept_name("caller", self._number))
 
     def _here(self) -> int:
-        """Of two names that tell nothing, one that stands for both: of the caller, and of the conference."""
-        throttle = self._throttle
-        number = self._number
-        caller = throttle.kept_name("withheld", "") if number is None else throttle.name(f"caller\0{number}")
-        return caller ^ throttle.kept_name("conference", self._question.passcode)
+        return self._throttle.name_at(self._number, self._question.passcode)
 
     def _conference_at(self) -> Counted:
         return self._throttle.conference, self._throttle.kept_name("conference", self._question.passcode)

@@ -99,8 +99,9 @@ class Journal:
         """Have an event written with the next group; see :meth:`when_kept`."""
         if len(self._group) < MOST_WAITING:
             self._group.append(event)
-            # Somebody waits for it, as a rule; who has gone away meanwhile does not.
-            self._try_later()
+            if self._retry is None:
+                # Somebody waits for it, as a rule; who has gone away meanwhile does not.
+                self._try_later()
         else:
             self._dropped(1)
 

@@ -35,6 +35,7 @@ _HEADER: Final = struct.Struct("<4sHBBIIIQ")
 _MAGIC: Final = b"RCPL"
 _VERSION: Final = 1
 _SPAN: Final = struct.Struct("<II")
+_NUMBER: Final = {2: struct.Struct("<H"), 4: struct.Struct("<I")}
 _SEPARATOR: Final = "\x1f"
 _PERSON_FIELDS: Final = 5
 _PLACE_FIELDS: Final = 3
@@ -100,11 +101,13 @@ class Block:
         "_active_at",
         "_data",
         "_key_width",
+        "_place_number",
         "_place_of_at",
         "_place_starts_at",
-        "_place_width",
+        "_places",
         "_starts_at",
         "_text_at",
+        "_text_size",
         "active_count",
         "count",
         "revision",
@@ -124,14 +127,16 @@ class Block:
         self.count: int = count
         self.active_count: int = active_count
         self._key_width: int = key_width
-        self._place_width: int = place_width
+        self._places: int = places
+        self._text_size: int = text_size
         self._starts_at = _HEADER.size + count * self._key_width
         self._place_of_at = self._starts_at + (count + 1) * 4
-        self._place_starts_at = self._place_of_at + count * self._place_width
+        self._place_starts_at = self._place_of_at + count * place_width
         self._active_at = self._place_starts_at + (places + 1) * 4
         self._text_at = self._active_at + (count + 7) // 8
         if key_width not in (4, 8) or place_width not in (2, 4) or len(data) != self._text_at + text_size:
             raise BlockError("a compiled list is cut short")
+        self._place_number = _NUMBER[place_width]
         if active_count > count:
             raise _damaged()
 
@@ -152,8 +157,7 @@ class Block:
 
     def participant(self, at: int) -> Participant:
         """Who the entry at this place names."""
-        first_name, last_name, phone, email, other = self._person(at)
-        company, city, state_country = self._place(self._place_number(at))
+        first_name, last_name, phone, email, other, company, city, state_country = self._texts(at)
         return Participant(first_name, last_name, company, phone, email, city, state_country, other)
 
     def pin(self, at: int) -> Pin:
@@ -162,8 +166,7 @@ class Block:
 
     def entry(self, at: int) -> Entry:
         """The whole entry at this place, decoded."""
-        first_name, last_name, phone, email, other = self._person(at)
-        company, city, state_country = self._place(self._place_number(at))
+        first_name, last_name, phone, email, other, company, city, state_country = self._texts(at)
         return Entry(
             self.pin(at), first_name, last_name, company, phone, email, city, state_country, other, self.is_active(at)
         )
@@ -173,9 +176,10 @@ class Block:
         # As `entry` does it, with what is the same for many kept.
         keys = self._keys()
         place = lru_cache(maxsize=4096)(self._place)
+        number = self._place_number.unpack_from
         for at in range(self.count):
             first_name, last_name, phone, email, other = self._person(at)
-            company, city, state_country = place(self._place_number(at))
+            company, city, state_country = place(*number(self._data, self._place_of_at + at * self._place_number.size))
             yield Entry(
                 _pin_of(keys[at]),
                 first_name,
@@ -192,27 +196,44 @@ class Block:
     def _keys(self) -> memoryview:
         return memoryview(self._data)[_HEADER.size : self._starts_at].cast(_FORMAT[self._key_width])
 
-    def _place_number(self, at: int) -> int:
-        start = self._place_of_at + at * self._place_width
-        return int.from_bytes(self._data[start : start + self._place_width], "little")
-
     def _person(self, at: int) -> list[str]:
-        return self._fields(self._starts_at + at * 4, self._place_of_at, _PERSON_FIELDS)
+        return self._fields(self._starts_at + at * 4, _PERSON_FIELDS)
 
-    def _place(self, number: int) -> list[str]:
-        return self._fields(self._place_starts_at + number * 4, self._active_at, _PLACE_FIELDS)
-
-    def _fields(self, span_at: int, spans_end: int, expected: int) -> list[str]:
-        if span_at + _SPAN.size > spans_end:
-            raise _damaged()
-        start, end = _SPAN.unpack_from(self._data, span_at)
-        if not start <= end <= len(self._data) - self._text_at:
+    def _texts(self, at: int) -> list[str]:
+        """The person's and the place's fields, both decoded in one go."""
+        data, text_at, size = self._data, self._text_at, self._text_size
+        start, end = _SPAN.unpack_from(data, self._starts_at + at * 4)
+        (number,) = self._place_number.unpack_from(data, self._place_of_at + at * self._place_number.size)
+        place_start, place_end = _SPAN.unpack_from(data, self._place_starts_at + number * 4)
+        if end > size or place_end > size or number >= self._places:
             raise _damaged()
         try:
-            fields = str(self._data[self._text_at + start : self._text_at + end], "utf-8").split(_SEPARATOR)
+            both = b"\x1f".join(
+                (data[text_at + start : text_at + end], data[text_at + place_start : text_at + place_end])
+            )
+            fields = both.decode().split(_SEPARATOR)
+        except UnicodeDecodeError:
+            raise _damaged() from None
+        if len(fields) != _PERSON_FIELDS + _PLACE_FIELDS:
+            raise _damaged()
+        return fields
+
+    def _place(self, number: int) -> list[str]:
+        if number >= self._places:
+            raise _damaged()
+        return self._fields(self._place_starts_at + number * 4, _PLACE_FIELDS)
+
+    def _fields(self, span_at: int, expected: int) -> list[str]:
+        start, end = _SPAN.unpack_from(self._data, span_at)
+        if end > self._text_size:
+            raise _damaged()
+        text_at = self._text_at
+        try:
+            fields = str(self._data[text_at + start : text_at + end], "utf-8").split(_SEPARATOR)
         except UnicodeDecodeError:
             raise _damaged() from None
         if len(fields) != expected:
+            # Or it starts behind its end.
             raise _damaged()
         return fields
 

@@ -74,7 +74,7 @@ class Owner(NamedTuple):
     @property
     def key(self) -> str:
         """The owner in one word, such as `organizer:alicia`."""
-        return f"{self.level.value}:{self.id}"
+        return f"{self.level}:{self.id}"
 
     @classmethod
     def from_key(cls, key: str) -> Owner:

@@ -344,7 +344,8 @@ class _Connection(Guarded):
         waiter = self._waiter
         if waiter is None or waiter.done():
             # The task is busy with another request, or about to be: what came waits for its turn.
-            self.is_between = False
+            # With nothing aiohttp has its own parser look once more at what it has put aside, if anything.
+            self.is_between = self.is_between and not data
             web.RequestHandler.data_received(self, data)
             self._remember()
             return
@@ -357,9 +358,7 @@ class _Connection(Guarded):
             web.RequestHandler.data_received(self, data)
             if len(self._messages) == 1:
                 message, payload = self._messages[0]
-                self.is_between = (
-                    self.is_between and payload.is_eof() and is_one_piece(data, payload.total_bytes)
-                )
+                self.is_between = self.is_between and payload.is_eof() and is_one_piece(data, payload.total_bytes)
                 received = data if self.is_between else None
                 is_answered = self._server.answers_at_once(self, message, payload, received)
             else:
