@@ -122,7 +122,6 @@ class JournalledRoll:
 
     def _remember(self, source: str, call_id: str) -> None:
         self._calls[source, call_id] = None
-        self._calls.move_to_end((source, call_id))
         if len(self._calls) > _CALLS:
             self._calls.popitem(last=False)
 

@@ -344,9 +344,7 @@ class _Connection(Guarded):
         waiter = self._waiter
         if waiter is None or waiter.done():
             # The task is busy with another request, or about to be: what came waits for its turn.
-            # With nothing aiohttp has its own parser look once more at what it has put aside, if anything.
-            self.is_between = self.is_between and not data
-            web.RequestHandler.data_received(self, data)
+            self._parse(data)
             self._remember()
             return
         if self.is_between and self._server.answers_known(self, data):
@@ -355,14 +353,10 @@ class _Connection(Guarded):
         self._waiter = None
         is_answered = False
         try:
-            web.RequestHandler.data_received(self, data)
+            self._parse(data)
             if len(self._messages) == 1:
-                message, payload = self._messages[0]
-                self.is_between = self.is_between and payload.is_eof() and is_one_piece(data, payload.total_bytes)
                 received = data if self.is_between else None
-                is_answered = self._server.answers_at_once(self, message, payload, received)
-            else:
-                self.is_between = False
+                is_answered = self._server.answers_at_once(self, *self._messages[0], received)
             if is_answered:
                 self._messages.clear()
                 if self._parser is not None:
@@ -373,6 +367,17 @@ class _Connection(Guarded):
             if self._messages:
                 self._remember()
                 waiter.set_result(None)
+
+    def _parse(self, data: bytes) -> None:
+        before = len(self._messages)
+        web.RequestHandler.data_received(self, data)
+        # aiohttp gives nothing when it only wants to be called.
+        if self.is_between and data:
+            if len(self._messages) == before + 1:
+                _, body = self._messages[-1]
+                self.is_between = body.is_eof() and is_one_piece(data, body.total_bytes)
+            else:
+                self.is_between = False
 
     def eof_received(self) -> bool:  # type: ignore[override] # asyncio asks for the answer, aiohttp gives none
         """Who has nothing more to ask may still wait for an answer: whether the connection has to stay for it."""

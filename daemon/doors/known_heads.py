@@ -34,14 +34,22 @@ class KnownHeads:
 
     def __init__(self) -> None:
         self._heads: dict[bytes, KnownHead] = {}
+        self._last: tuple[bytes, int, KnownHead] | None = None
+        """The head that was found last, mostly the next one's too, with the size of its requests."""
 
     def find(self, request: bytes) -> tuple[KnownHead, bytes] | None:
         """The head of this request, and its body; None if it is not known to be one whole request."""
+        if self._last is not None:
+            head, size, known = self._last
+            if len(request) == size and request.startswith(head):
+                return known, request[len(head) :]
         body_at = request.find(_END) + len(_END)
-        known = self._heads.get(request[:body_at])
-        if known is None or len(request) - body_at != known.body_size:
+        head = request[:body_at]
+        found = self._heads.get(head)
+        if found is None or len(request) - body_at != found.body_size:
             return None
-        return known, request[body_at:]
+        self._last = head, len(request), found
+        return found, request[body_at:]
 
     def learn(self, request: bytes, head: KnownHead) -> None:
         """A request was answered that is one piece, see :func:`is_one_piece`, and was authorized."""

@@ -103,6 +103,87 @@ def test_both_ways_answer_the_same_to_any_bytes_in_any_segments(live: Live, stre
     assert not logged
 
 
+PLAIN = [post(ASKED), post({**ASKED, "pin": "1"}), post({**ASKED, "pin": "004128"}), post(ASKED, "/v1/verify.txt")]
+"""Whole questions. Two of them have the same head, and a body that is as long."""
+TRICKS = [
+    post(ASKED)[:-40],  # a head, whose body is still to come
+    post(ASKED)[:60],
+    post(ASKED) + post(ASKED),
+    post(ASKED) + post(ASKED)[:60],
+    b"\r\n" + post(ASKED),
+    post(ASKED).replace(b"\r\n", b"\n"),
+    post(ASKED).replace(b"\r\n", b"\n", 1),
+    post(ASKED)[:-1],
+    post(ASKED) + b" ",
+    post(ASKED, headers="Content-Length: 40\r\n"),
+    post(ASKED, headers="Content-Length: 41\r\n"),
+    post(ASKED, headers="Transfer-Encoding: chunked\r\n"),
+    post(ASKED, headers="Transfer-Encoding: identity\r\n"),
+    post(ASKED, headers=" folded\r\n"),
+    post(ASKED, headers="X: a\rb\r\n"),
+    post(ASKED, headers="Connection: close\r\n"),
+    post(ASKED, headers="Expect: 100-continue\r\n"),
+    post(ASKED, version="HTTP/1.0"),
+    post(ASKED).replace(b"POST", b"post"),
+    post(ASKED).replace(b"POST", b"GET"),
+    post(ASKED).replace(b"POST", b"PUT"),
+    chunked(b"28\r\n" + post(ASKED)[-40:] + b"\r\n0\r\n\r\n"),
+    chunked(b"28\r\n"),
+    b"POST /v1/verify HTTP/1.1\r\nHost: x\r\nContent-Length: 400\r\n\r\n",
+    get("/v1/conferences/7784321"),
+]
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    segments=st.lists(
+        st.sampled_from(PLAIN)
+        | st.sampled_from(TRICKS)
+        | st.binary(min_size=1, max_size=8)
+        | st.tuples(st.sampled_from(PLAIN + TRICKS), st.integers(1, 250)).map(lambda cut: cut[0][: cut[1]])
+        | st.tuples(st.sampled_from(PLAIN + TRICKS), st.integers(1, 150)).map(lambda cut: cut[0][cut[1] :]),
+        min_size=1,
+        max_size=5,
+    )
+)
+@example(segments=[post(ASKED)[:60], post(ASKED)])
+@example(segments=[TRICKS[-2], post(ASKED), post(ASKED)])
+def test_who_is_known_by_his_head_is_answered_as_anybody(live: Live, segments: list[bytes]) -> None:
+    """Also where the end of one segment and the next one are something else together than each by itself."""
+
+    async def compare() -> tuple[bytes, bytes, list[bytes]]:
+        async with serving(live, at_once=True) as quick, serving(live, at_once=False) as slow:
+            for request in PLAIN:
+                # On connections of their own: from now on their heads are known.
+                assert (await quick.ask(request)).status == 200
+            told = await spoken(quick, segments), await spoken(slow, segments)
+            return *told, quick.server.known
+
+    with structlog.testing.capture_logs() as logged:
+        quick, slow, known = asyncio.run(compare())
+    assert quick == slow
+    assert set(known) <= set(PLAIN)
+    assert not logged
+
+
+def test_no_trick_teaches_a_head(live: Live) -> None:
+    """What is sent twice, each time by itself, is known the second time if it is a plain question, and else never."""
+
+    async def asked_twice(request: bytes) -> list[bytes]:
+        async with serving(live) as door:
+            for _ in range(2):
+                client = await door.client()
+                await client.send_alone(request)
+                await client.send_alone(request)
+                client.close()
+            return door.server.known
+
+    for request in PLAIN:
+        assert asyncio.run(asked_twice(request)) == [request] * 3
+    for request in TRICKS:
+        assert asyncio.run(asked_twice(request)) == []
+
+
 TARGETS = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=40).map(
     lambda text: text.encode()
 ) | st.binary(max_size=20)

@@ -225,9 +225,19 @@ class _HeardConnection(_Connection):
 
 
 class HeardServer(HttpServer):
-    """The real server; `heard` is how many bytes it has had."""
+    """The real server; `heard` is how many bytes it has had, `known` the requests that it knew by their heads."""
 
     heard = 0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.known: list[bytes] = []
+
+    def answers_known(self, connection: _Connection, received: bytes) -> bool:
+        is_known = super().answers_known(connection, received)
+        if is_known:
+            self.known.append(received)
+        return is_known
 
     def __call__(self) -> _Connection:
         return _HeardConnection(self, loop=self._loop, **self._kwargs)
