@@ -26,7 +26,7 @@ check: $(VENV)/dev.stamp  ## ruff, mypy --strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/dev.stamp  ## the figures: latency, throughput, import, memory
+bench: $(VENV)/dev.stamp $(VENV)/bench.stamp  ## the figures: latency, throughput, import, memory
 	$(BIN)/python -m tests.bench
 
 screenshots: $(VENV)/dev.stamp  ## make docs/screenshots anew (needs Chromium)
@@ -45,6 +45,8 @@ lock:  ## choose new versions of the dependencies (needs uv)
 		--no-annotate --upgrade pyproject.toml - -o constraints/runtime.txt
 	echo 'setuptools>=77' | uv pip compile -q --python-version 3.11 --universal --generate-hashes --no-header \
 		--no-annotate --upgrade --extra dev -c constraints/runtime.txt pyproject.toml - -o constraints/dev.txt
+	echo 'setuptools>=77' | uv pip compile -q --python-version 3.11 --universal --generate-hashes --no-header \
+		--no-annotate --upgrade --extra bench -c constraints/dev.txt pyproject.toml - -o constraints/bench.txt
 	echo 'setuptools>=77' | uv pip compile -q --python-version 3.11 --universal --generate-hashes --no-header \
 		--no-annotate --upgrade --extra fuzz -c constraints/dev.txt pyproject.toml - -o constraints/fuzz.txt
 
