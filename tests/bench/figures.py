@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from statistics import median
 from typing import Literal
 
 import msgspec
@@ -14,9 +16,13 @@ class Figure(msgspec.Struct, frozen=True, omit_defaults=True):
     value: float
     unit: str
     beside: float | None = None
-    """The same of the bare handler, in the same run."""
+    """The same of what it is compared with, in the same run."""
     goal: float | None = None
     sense: Literal["at least", "at most"] = "at most"
+    lowest: float | None = None
+    highest: float | None = None
+    rounds: int = 1
+    """How often it was measured: the value is the median, between the lowest and the highest."""
 
     @property
     def reached(self) -> bool | None:
@@ -24,3 +30,16 @@ class Figure(msgspec.Struct, frozen=True, omit_defaults=True):
         if self.goal is None:
             return None
         return self.value >= self.goal if self.sense == "at least" else self.value <= self.goal
+
+
+def of_rounds(
+    name: str,
+    values: Sequence[float],
+    unit: str,
+    *,
+    beside: float | None = None,
+    goal: float | None = None,
+    sense: Literal["at least", "at most"] = "at most",
+) -> Figure:
+    """The median of what the rounds gave, with their lowest and highest."""
+    return Figure(name, median(values), unit, beside, goal, sense, min(values), max(values), len(values))

@@ -157,13 +157,13 @@ def bare_handler() -> Iterator[int]:
 
 
 @contextmanager
-def bare_server(module: str) -> Iterator[Bare]:
-    """A program that is called with a port, as a process that listens there."""
+def bare_server(module: str, *arguments: str) -> Iterator[Bare]:
+    """A program that is called with a port and these arguments, as a process that listens there."""
     port = free_port()
-    process = subprocess.Popen([sys.executable, "-m", module, str(port)])
+    process = subprocess.Popen([sys.executable, "-m", module, str(port), *arguments])
     try:
         deadline = time.perf_counter() + _PATIENCE
-        while not _accepts(port):
+        while not accepts(port):
             if process.poll() is not None or time.perf_counter() > deadline:
                 raise RuntimeError(f"{module} does not start")
             time.sleep(0.01)
@@ -173,7 +173,8 @@ def bare_server(module: str) -> Iterator[Bare]:
         process.wait(30)
 
 
-def _accepts(port: int) -> bool:
+def accepts(port: int) -> bool:
+    """Whether somebody listens there."""
     try:
         socket.create_connection(("127.0.0.1", port), 1).close()
     except OSError:
