@@ -24,7 +24,7 @@ from tests.bench.data import people
 from tests.bench.figures import Figure, of_rounds
 from tests.bench.load import Load, question, saturated
 from tests.bench.pace import paced
-from tests.bench.workplace import Workplace, bare_server
+from tests.bench.workplace import Workplace, bare_server, processor_time
 
 _QUESTIONS: Final = 1000
 _RATE: Final = 500.0
@@ -37,12 +37,23 @@ _POSTGRES: Final = "aiohttp and PostgreSQL"
 _REDIS: Final = "aiohttp and Redis"
 
 
+class _Server:
+    """What is asked at a port, and the processes that do the work, each with all that it has started."""
+
+    def __init__(self, port: int, *pids: int) -> None:
+        self.port, self._pids = port, pids
+
+    def processor_time(self) -> float:
+        """Seconds that it has had so far."""
+        return sum(map(processor_time, self._pids))
+
+
 class _Goal(NamedTuple):
     """What a figure of ours is to be, as a multiple of the same figure of another server."""
 
     field: str
     other: str
-    goal: float
+    goal: float | None
     sense: Literal["at least", "at most"]
 
 
@@ -52,15 +63,17 @@ def run(*, rounds: int = 5, seconds: float = 2.0, few: int = 8_000, many: int = 
     with ExitStack() as stack:
         servers, questions = _servers(stack, few, constants=True)
         for connections, goals in ((32, _AT_32), (1, _AT_1)):
-            load = partial(saturated, questions=questions, seconds=seconds, connections=connections)
+            load = partial(saturated, questions=questions, connections=connections)
             at = f"{connections} connection{'s' if connections > 1 else ''}"
-            figures += _told(f"{at}, {few:,} PINs", _in_turn(servers, load, rounds), _FULL_SPEED, goals)
-        steady = partial(paced, questions=questions, rate=_RATE, seconds=2 * seconds)
-        figures += _told(f"{_RATE:g} a second", _in_turn(servers, steady, rounds), _LATENCY, _AT_A_RATE)
+            figures += _told(f"{at}, {few:,} PINs", _in_turn(servers, load, rounds, seconds), _FULL_SPEED, goals)
+        steady = partial(paced, questions=questions, rate=_RATE)
+        figures += _told(f"{_RATE:g} a second", _in_turn(servers, steady, rounds, 2 * seconds), _LATENCY, _AT_A_RATE)
     with ExitStack() as stack:
         servers, questions = _servers(stack, many, constants=False)
-        load = partial(saturated, questions=questions, seconds=seconds, connections=32)
-        figures += _told(f"32 connections, {many:,} PINs", _in_turn(servers, load, rounds), _FULL_SPEED, _AT_32)
+        load = partial(saturated, questions=questions, connections=32)
+        figures += _told(
+            f"32 connections, {many:,} PINs", _in_turn(servers, load, rounds, seconds), _FULL_SPEED, _AT_32
+        )
     return figures
 
 
@@ -68,6 +81,8 @@ _AT_32: Final = (
     _Goal("per_second", _CONSTANT, 4, "at least"),
     _Goal("per_second", _PLAIN, 4, "at least"),
     _Goal("per_second", _NGINX, 0.7, "at least"),
+    _Goal("processor", _CONSTANT, None, "at most"),
+    _Goal("processor", _NGINX, None, "at most"),
     _Goal("per_second", _POSTGRES, 10, "at least"),
     _Goal("per_second", _REDIS, 8, "at least"),
 )
@@ -79,30 +94,37 @@ _AT_A_RATE: Final = tuple(
 )
 
 
-def _servers(stack: ExitStack, count: int, *, constants: bool) -> tuple[dict[str, int], list[bytes]]:
-    """The ports of the servers with a list of so many people, and what they are to be asked."""
+def _servers(stack: ExitStack, count: int, *, constants: bool) -> tuple[dict[str, _Server], list[bytes]]:
+    """The servers with a list of so many people, and what they are to be asked."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     workplace = Workplace(folder)
     listed = list(people(count))
     file = folder / "list.csv"
     file.write_bytes(export_csv(listed))
     workplace.rollcall("import", str(file), "--organizer", "ann")
-    ports = {_OURS: stack.enter_context(workplace.daemon()).port}
+    daemon = stack.enter_context(workplace.daemon())
+    servers = {_OURS: _Server(daemon.port, daemon.pid)}
+
+    def start(name: str, module: str, *arguments: str, behind: int | None = None) -> None:
+        started = stack.enter_context(bare_server(module, *arguments))
+        servers[name] = _Server(started.port, *(pid for pid in (started.pid, behind) if pid is not None))
+
     if constants:
-        ports[_CONSTANT] = stack.enter_context(bare_server("tests.bench.bare")).port
-        ports[_PLAIN] = stack.enter_context(bare_server("tests.bench.team", "dict", str(file))).port
+        start(_CONSTANT, "tests.bench.bare")
+        start(_PLAIN, "tests.bench.team", "dict", str(file))
         with _left_out_without_it(_NGINX):
-            ports[_NGINX] = stack.enter_context(others.nginx(ANSWER))
+            nginx = stack.enter_context(others.nginx(ANSWER))
+            servers[_NGINX] = _Server(int(nginx.where), nginx.pid)
     for name, kind, opened in ((_POSTGRES, "postgres", others.postgres), (_REDIS, "redis", others.redis)):
         with _left_out_without_it(name):
-            where = stack.enter_context(opened(listed, workplace.passcode))
-            ports[name] = stack.enter_context(bare_server("tests.bench.team", kind, where)).port
+            behind = stack.enter_context(opened(listed, workplace.passcode))
+            start(name, "tests.bench.team", kind, behind.where, behind=behind.pid)
     questions = [
         question(workplace.token, workplace.passcode, entry.pin, call_id=f"1732456800.{at}")
         for at, entry in enumerate(listed[:_QUESTIONS])
     ]
-    _look_at(ports, workplace, listed[0])
-    return ports, questions
+    _look_at(servers, workplace, listed[0])
+    return servers, questions
 
 
 @contextmanager
@@ -113,13 +135,13 @@ def _left_out_without_it(name: str) -> Iterator[None]:
         sys.stderr.write(f"bench: left out: {name}: {missing}\n")
 
 
-def _look_at(ports: Mapping[str, int], workplace: Workplace, entry: Entry) -> None:
+def _look_at(servers: Mapping[str, _Server], workplace: Workplace, entry: Entry) -> None:
     """Look whether all of them accept a PIN, with answers of about one size. Raises RuntimeError."""
     body = json.dumps({"passcode": workplace.passcode, "pin": entry.pin}).encode()
     headers = {"Authorization": f"Bearer {workplace.token}", "Content-Type": "application/json"}
     sizes = {}
-    for name, port in ports.items():
-        asked = urllib.request.Request(f"http://127.0.0.1:{port}/v1/verify", body, headers)
+    for name, server in servers.items():
+        asked = urllib.request.Request(f"http://127.0.0.1:{server.port}/v1/verify", body, headers)
         with urllib.request.urlopen(asked, timeout=10) as told:
             answer = told.read()
         if json.loads(answer)["result"] != "accepted":
@@ -129,35 +151,39 @@ def _look_at(ports: Mapping[str, int], workplace: Workplace, entry: Entry) -> No
         raise RuntimeError(f"the answers are not of one size: {sizes}")
 
 
-def _in_turn(ports: Mapping[str, int], load: Callable[[int], Load], rounds: int) -> dict[str, list[Load]]:
+def _in_turn(
+    servers: Mapping[str, _Server], load: Callable[..., Load], rounds: int, seconds: float
+) -> dict[str, list[dict[str, float]]]:
     """What came of each server, round by round."""
-    loads: dict[str, list[Load]] = {name: [] for name in ports}
+    loads: dict[str, list[dict[str, float]]] = {name: [] for name in servers}
     for _ in range(rounds):
-        for name, port in ports.items():
-            loads[name].append(load(port))
+        for name, server in servers.items():
+            before = server.processor_time()
+            done = load(server.port, seconds=seconds)
+            processor = (server.processor_time() - before) / (done.per_second * seconds)
+            loads[name].append({**done._asdict(), "processor": processor})
     return loads
 
 
 def _told(
-    at: str, loads: Mapping[str, Sequence[Load]], fields: Sequence[str], goals: Sequence[_Goal]
+    at: str, loads: Mapping[str, Sequence[Mapping[str, float]]], fields: Sequence[str], goals: Sequence[_Goal]
 ) -> Iterator[Figure]:
     for field in fields:
         what, unit, factor = _FIELDS[field]
-        for name, those in loads.items():
-            yield of_rounds(f"{at}: {what}, {name}", [factor * getattr(load, field) for load in those], unit)
+        for name, rounds in loads.items():
+            yield of_rounds(f"{at}: {what}, {name}", [factor * one[field] for one in rounds], unit)
     for field, other, goal, sense in goals:
         if other in loads:
-            ratios = [
-                getattr(mine, field) / getattr(its, field) for mine, its in zip(loads[_OURS], loads[other], strict=True)
-            ]
+            ratios = [mine[field] / its[field] for mine, its in zip(loads[_OURS], loads[other], strict=True)]
             yield of_rounds(f"{at}: {_FIELDS[field][0]}, by that of {other}", ratios, "x", goal=goal, sense=sense)
 
 
 _FIELDS: Final = {
     "per_second": ("answers a second", "/s", 1.0),
-    "p50": ("p50", "ms", 1000.0),
-    "p99": ("p99", "ms", 1000.0),
-    "p999": ("p99.9", "ms", 1000.0),
+    "p50": ("p50", "ms", 1e3),
+    "p99": ("p99", "ms", 1e3),
+    "p999": ("p99.9", "ms", 1e3),
+    "processor": ("processor time an answer", "µs", 1e6),
 }
-_FULL_SPEED: Final = ("per_second", "p50", "p99")
+_FULL_SPEED: Final = ("per_second", "processor", "p50", "p99")
 _LATENCY: Final = ("p50", "p99", "p999")

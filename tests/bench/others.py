@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -25,20 +25,27 @@ _AT_ONCE: Final = 10_000
 """Keys that Redis is told at once."""
 
 
+class Started(NamedTuple):
+    """A server: where it is asked (a port, or a path) and its process."""
+
+    where: str
+    pid: int
+
+
 class NotInstalled(Exception):
     """Something that is to be measured is not there; says how it comes."""
 
 
 @contextmanager
-def nginx(answer: bytes) -> Iterator[int]:
-    """One worker that answers everything with this, over connections that stay open; its port."""
+def nginx(answer: bytes) -> Iterator[Started]:
+    """One worker that answers everything with this, over connections that stay open; at a port."""
     program, port = _program("nginx", "nginx-light"), free_port()
     with tempfile.TemporaryDirectory(prefix="bench-nginx-") as folder:
         configuration = Path(folder) / "nginx.conf"
         configuration.write_text(_NGINX.format(port=port, answer=answer.decode()))
         command = [program, "-p", folder, "-c", str(configuration), "-e", "stderr"]
-        with _running(command, until=lambda: accepts(port)):
-            yield port
+        with _running(command, until=lambda: accepts(port)) as pid:
+            yield Started(str(port), pid)
 
 
 _NGINX: Final = """\
@@ -65,8 +72,8 @@ http {{
 
 
 @contextmanager
-def postgres(entries: Sequence[Entry], passcode: str) -> Iterator[str]:
-    """A cluster with a table of these people, found by passcode and PIN; the folder of its socket."""
+def postgres(entries: Sequence[Entry], passcode: str) -> Iterator[Started]:
+    """A cluster with a table of these people, found by passcode and PIN; at the folder of its socket."""
     _look_for_library("asyncpg")
     initdb, server = (_program(name, "postgresql") for name in ("initdb", "postgres"))
     # PostgreSQL refuses to run as root.
@@ -79,9 +86,9 @@ def postgres(entries: Sequence[Entry], passcode: str) -> Iterator[str]:
         subprocess.run(made, check=True, capture_output=True, cwd=folder, **who)  # type: ignore[call-overload]
         command = [server, "-D", cluster, "-k", folder, *(f"-c{setting}" for setting in _POSTGRES)]
         socket = Path(folder) / ".s.PGSQL.5432"
-        with _running(command, until=socket.exists, cwd=folder, **who):
+        with _running(command, until=socket.exists, cwd=folder, **who) as pid:
             asyncio.run(_fill_postgres(folder, entries, passcode))
-            yield folder
+            yield Started(folder, pid)
 
 
 # The whole table fits into its memory, and nothing is written while it is asked.
@@ -112,16 +119,16 @@ async def _fill_postgres(folder: str, entries: Sequence[Entry], passcode: str) -
 
 
 @contextmanager
-def redis(entries: Sequence[Entry], passcode: str) -> Iterator[str]:
-    """A server that keeps these people in memory, each under passcode and PIN, in JSON; its socket."""
+def redis(entries: Sequence[Entry], passcode: str) -> Iterator[Started]:
+    """A server that keeps these people in memory, each under passcode and PIN, in JSON; at its socket."""
     _look_for_library("redis")
     program = _program("redis-server", "redis-server")
     with tempfile.TemporaryDirectory(prefix="bench-redis-") as folder:
         socket = Path(folder) / "redis.sock"
         command = [program, "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", folder]
-        with _running(command, until=socket.exists):
+        with _running(command, until=socket.exists) as pid:
             _fill_redis(socket, entries, passcode)
-            yield str(socket)
+            yield Started(str(socket), pid)
 
 
 def _fill_redis(socket: Path, entries: Sequence[Entry], passcode: str) -> None:
@@ -174,8 +181,8 @@ def _program(name: str, package: str) -> str:
 
 
 @contextmanager
-def _running(command: Sequence[str], *, until: Callable[[], bool], **how: object) -> Iterator[None]:
-    """A program as a process from when it is ready; ended with SIGTERM."""
+def _running(command: Sequence[str], *, until: Callable[[], bool], **how: object) -> Iterator[int]:
+    """A program as a process from when it is ready; its ID. It is ended with SIGTERM."""
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, **how)  # type: ignore[call-overload]
         try:
@@ -185,7 +192,7 @@ def _running(command: Sequence[str], *, until: Callable[[], bool], **how: object
                     log.seek(0)
                     raise RuntimeError(f"{command[0]} does not start: {log.read().decode()}")
                 time.sleep(0.01)
-            yield
+            yield process.pid
         finally:
             process.terminate()
             process.wait(30)

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 _PROGRAMS: Final = Path(sys.executable).parent
 _PATIENCE: Final = 120.0
 _PASSCODE: Final = "7784321"
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 def free_port() -> int:
@@ -171,6 +172,15 @@ def bare_server(module: str, *arguments: str) -> Iterator[Bare]:
     finally:
         process.terminate()
         process.wait(30)
+
+
+def processor_time(pid: int) -> float:
+    """Seconds that a process has had so far, and all that it has started that still run."""
+    told = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    children = [
+        child for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
+    ]
+    return (int(told[11]) + int(told[12])) / _TICKS + sum(processor_time(int(child)) for child in children)
 
 
 def accepts(port: int) -> bool:
