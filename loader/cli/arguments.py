@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 from msgspec import UNSET
 
@@ -63,6 +63,10 @@ _OVERLAP = re.compile(r"([0-9]{1,9})([mhd]?)", re.ASCII)
 _SECONDS = {"": 1, "m": 60, "h": 3600, "d": 86400}
 
 
+_Add: TypeAlias = Callable[..., argparse.ArgumentParser]
+"""Makes the parser of a command, as argparse's `add_parser` does."""
+
+
 class _Help(argparse.RawDescriptionHelpFormatter):
     """Descriptions keep their lines."""
 
@@ -77,50 +81,35 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line. `--config` may stand before or after the command."""
+def parser(command: str | None = None) -> argparse.ArgumentParser:
+    """The parser of the whole command line, or of this command alone: to make all takes longer than to use one.
+
+    `--config` may stand before or after the command.
+    """
     top = _parser(argparse.ArgumentParser, prog="rollcall", description=_DESCRIPTION)
     top.set_defaults(config=None)
     top.add_argument("--version", action=_Version, nargs=0, help="show the version of the program, and end")
     commands = top.add_subparsers(
         dest="command", required=True, metavar="COMMAND", parser_class=argparse.ArgumentParser
     )
-    _add(commands.add_parser, "init", "create or migrate the database, and make the key file if there is none")
-    _add_directory(commands.add_parser)
-    _add_lists(commands.add_parser)
-    _add_switch(commands.add_parser)
-    _add_locks(commands.add_parser)
-    look_up = _add(commands.add_parser, "lookup", "how a PIN is answered, list by list", _LOOKUP)
-    look_up.add_argument("passcode", metavar="PASSCODE")
-    look_up.add_argument("pin", metavar="PIN", help="the PIN, or - to read it from standard input")
-    status = _add(commands.add_parser, "status", "revisions, sizes, and which daemons have applied what")
-    _add_format(status)
-    user = _add(commands.add_parser, "user", "who signs in on the web")
-    actions = user.add_subparsers(dest="action", required=True, metavar="ACTION")
-    link = _add(actions.add_parser, "link", "make a link that sets a user's password once, within an hour")
-    link.add_argument("name", metavar="NAME")
-    _add_forget(commands.add_parser)
-    _add_copies(commands.add_parser)
-    _add_format(_add(commands.add_parser, "doctor", "look whether all is as it should be, and say what to do", _DOCTOR))
-    key = _add(commands.add_parser, "key", "the keys that lists are encrypted under")
-    actions = key.add_subparsers(dest="action", required=True, metavar="ACTION")
-    rotate = _add(actions.add_parser, "rotate", "encrypt all lists under a new key; can be stopped and run again")
-    rotate.add_argument(
-        "--prepare",
-        action="store_true",
-        help="only make the new key and use it nowhere yet, so that services which have a copy of the file get to know it",
-    )
+    alone = None if command is None else _COMMANDS.get(command)
+    for add in _COMMANDS.values() if alone is None else [alone]:
+        add(commands.add_parser)
     return top
 
 
-def _add_directory(add: Callable[..., argparse.ArgumentParser]) -> None:
+def _add_init(add: _Add) -> None:
+    _add(add, "init", "create or migrate the database, and make the key file if there is none")
+
+
+def _add_directory(add: _Add) -> None:
     directory = _add(add, "directory", "companies, codes, organizers, conferences, users")
     actions = directory.add_subparsers(dest="action", required=True, metavar="ACTION")
     apply = _add(actions.add_parser, "apply", "bring the database to what a file says; all or nothing")
     apply.add_argument("file", metavar="FILE", help="a .toml or .json file, or - for JSON from standard input")
 
 
-def _add_lists(add: Callable[..., argparse.ArgumentParser]) -> None:
+def _add_check(add: _Add) -> None:
     check = _add(add, "check", "tell all that is wrong with a list file", _CHECK)
     _add_file(check)
     check.add_argument(
@@ -132,19 +121,28 @@ def _add_lists(add: Callable[..., argparse.ArgumentParser]) -> None:
         help="refuse PINs of fewer digits, as `import` does where a company asks for so many (2)",
     )
     _add_format(check)
+
+
+def _add_import(add: _Add) -> None:
     import_ = _add(add, "import", "check a list file and put it in force in place of the owner's list")
     _add_file(import_)
     _add_owner(import_)
     import_.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
+
+
+def _add_export(add: _Add) -> None:
     export = _add(add, "export", "write the list in force as a file that can be imported again")
     _add_owner(export)
     export.add_argument(
         "--output", metavar="FILE", type=Path, help="a .csv or .xlsx file; standard output (CSV) if left out"
     )
+
+
+def _add_template(add: _Add) -> None:
     _add(add, "template", "the header line of a list file")
 
 
-def _add_forget(add: Callable[..., argparse.ArgumentParser]) -> None:
+def _add_forget(add: _Add) -> None:
     forget = _add(add, "forget", "tell where one person's data stands, and erase it", _FORGET)
     who = forget.add_mutually_exclusive_group(required=True)
     who.add_argument("--email", metavar="ADDRESS", help="whoever has this address")
@@ -156,9 +154,11 @@ def _add_forget(add: Callable[..., argparse.ArgumentParser]) -> None:
     forget.add_argument("--erase", action="store_true", help="erase it; without this it is only told")
 
 
-def _add_locks(add: Callable[..., argparse.ArgumentParser]) -> None:
-    locked = _add(add, "locked", "who must wait now, as too many wrong tries were made")
-    _add_format(locked)
+def _add_locked(add: _Add) -> None:
+    _add_format(_add(add, "locked", "who must wait now, as too many wrong tries were made"))
+
+
+def _add_unlock(add: _Add) -> None:
     unlock = _add(add, "unlock", "forget the wrong tries, and let those who wait try again", _UNLOCK)
     unlock.add_argument("--caller", metavar="NUMBER", help="who calls from this number")
     unlock.add_argument("--conference", metavar="ID", help="a conference; with --caller that caller of it alone")
@@ -167,13 +167,33 @@ def _add_locks(add: Callable[..., argparse.ArgumentParser]) -> None:
     unlock.add_argument("--all", action="store_true", help="all that `rollcall locked` shows")
 
 
-def _add_copies(add: Callable[..., argparse.ArgumentParser]) -> None:
+def _add_look_up(add: _Add) -> None:
+    look_up = _add(add, "lookup", "how a PIN is answered, list by list", _LOOKUP)
+    look_up.add_argument("passcode", metavar="PASSCODE")
+    look_up.add_argument("pin", metavar="PIN", help="the PIN, or - to read it from standard input")
+
+
+def _add_status(add: _Add) -> None:
+    _add_format(_add(add, "status", "revisions, sizes, and which daemons have applied what"))
+
+
+def _add_user(add: _Add) -> None:
+    user = _add(add, "user", "who signs in on the web")
+    actions = user.add_subparsers(dest="action", required=True, metavar="ACTION")
+    link = _add(actions.add_parser, "link", "make a link that sets a user's password once, within an hour")
+    link.add_argument("name", metavar="NAME")
+
+
+def _add_backup(add: _Add) -> None:
     backup = _add(add, "backup", "copy the database while all else runs", _BACKUP)
     backup.add_argument("target", metavar="DIRECTORY|FILE", type=Path, help="a folder that is there, or a file's name")
     backup.add_argument(
         "--keep", metavar="N", type=_count, help="keep the newest N copies of this database in the folder, no others"
     )
     _add_format(backup)
+
+
+def _add_restore(add: _Add) -> None:
     restore = _add(add, "restore", "put a copy of the database back", _RESTORE)
     restore.add_argument("file", metavar="FILE", type=Path, help="a copy that `rollcall backup` made")
     restore.add_argument(
@@ -185,7 +205,22 @@ def _add_copies(add: Callable[..., argparse.ArgumentParser]) -> None:
     _add_format(restore)
 
 
-def _add_switch(add: Callable[..., argparse.ArgumentParser]) -> None:
+def _add_doctor(add: _Add) -> None:
+    _add_format(_add(add, "doctor", "look whether all is as it should be, and say what to do", _DOCTOR))
+
+
+def _add_key(add: _Add) -> None:
+    key = _add(add, "key", "the keys that lists are encrypted under")
+    actions = key.add_subparsers(dest="action", required=True, metavar="ACTION")
+    rotate = _add(actions.add_parser, "rotate", "encrypt all lists under a new key; can be stopped and run again")
+    rotate.add_argument(
+        "--prepare",
+        action="store_true",
+        help="only make the new key and use it nowhere yet, so that services which have a copy of the file get to know it",
+    )
+
+
+def _add_switch(add: _Add) -> None:
     switch = _add(add, "switch", "the telephone systems that may ask, and their tokens")
     actions = switch.add_subparsers(dest="action", required=True, metavar="ACTION")
     new = _add(actions.add_parser, "add", "make a switch's token, and print it this once")
@@ -214,7 +249,7 @@ def _add_switch(add: Callable[..., argparse.ArgumentParser]) -> None:
         _add(actions.add_parser, action, summary).add_argument("name", metavar="NAME")
 
 
-def _add_rotate(add: Callable[..., argparse.ArgumentParser]) -> None:
+def _add_rotate(add: _Add) -> None:
     rotate = _add(add, "rotate", "make a switch a new token, and print it this once", _ROTATE)
     rotate.add_argument("name", metavar="NAME")
     how = rotate.add_mutually_exclusive_group()
@@ -242,9 +277,7 @@ def _add_from(command: argparse._ActionsContainer, *, default: list[str] | None)
     )
 
 
-def _add(
-    add: Callable[..., argparse.ArgumentParser], name: str, summary: str, description: str | None = None
-) -> argparse.ArgumentParser:
+def _add(add: _Add, name: str, summary: str, description: str | None = None) -> argparse.ArgumentParser:
     return _parser(add, name, help=summary, description=description or f"{summary[0].upper()}{summary[1:]}.")
 
 
@@ -306,3 +339,25 @@ def _overlap(text: str) -> float:
     if seconds > MAX_OVERLAP:
         raise argparse.ArgumentTypeError(f"{text!r} is no time such as 30m, 24h or 7d; 365d is the longest")
     return float(seconds)
+
+
+_COMMANDS: Final[Mapping[str, Callable[[_Add], None]]] = {
+    "init": _add_init,
+    "directory": _add_directory,
+    "check": _add_check,
+    "import": _add_import,
+    "export": _add_export,
+    "template": _add_template,
+    "switch": _add_switch,
+    "locked": _add_locked,
+    "unlock": _add_unlock,
+    "lookup": _add_look_up,
+    "status": _add_status,
+    "user": _add_user,
+    "forget": _add_forget,
+    "backup": _add_backup,
+    "restore": _add_restore,
+    "doctor": _add_doctor,
+    "key": _add_key,
+}
+"""What adds each command, in the order in which help tells them."""

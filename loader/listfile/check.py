@@ -13,6 +13,7 @@ import msgspec
 from loader.listfile import columns, pins
 from loader.listfile.decode import binary_kind, decode, is_document, split_lines
 from loader.listfile.header import Header, read_header
+from loader.listfile.plain import read_plain
 from loader.listfile.problems import MAX_LISTED, Code, Problem, quoted
 from loader.listfile.records import DELIMITERS, Fields, records
 from loader.listfile.rules import examine, is_email_likely, read
@@ -22,6 +23,8 @@ Progress = Callable[[int, int], None]
 """Is told how many lines are done, of how many."""
 
 _PROGRESS_STEP: Final = 10_000
+_AT_ONCE: Final = 200
+"""Lines that are looked at together. If one of them is unusual, each of them is looked at by itself."""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -130,19 +133,39 @@ class _Body:
 
     def read(self, lines: Sequence[str], header: Header, progress: Progress | None) -> None:
         """Take in every record after the header."""
-        told = 0
-        for line, fields in records(lines, header.lines, header.delimiter or DELIMITERS[0]):
-            self.processed += 1
-            entry = None if fields is None else read(fields, header.width)
-            if entry is None:
-                self._read_closely(line, fields, header.width)
+        delimiter = header.delimiter or DELIMITERS[0]
+        at, told = header.lines, 0
+        while at < len(lines):
+            entries = read_plain(lines[at : at + _AT_ONCE], delimiter)
+            if entries is None:
+                at = self._read_singly(lines, at, delimiter, header.width)
             else:
-                self._take(line, entry)
-            if progress is not None and line >= told + _PROGRESS_STEP:
-                told = line
-                progress(line, len(lines))
+                self._take_plain(at, entries)
+                at += len(entries)
+            if progress is not None and at >= told + _PROGRESS_STEP:
+                told = at - at % _PROGRESS_STEP
+                progress(told, len(lines))
         if progress is not None:
             progress(len(lines), len(lines))
+
+    def _take_plain(self, at: int, entries: list[Entry]) -> None:
+        self.processed += len(entries)
+        self.entries += entries
+        self.pins += [entry.pin for entry in entries]
+        self.pin_lines.extend(range(at + 1, at + 1 + len(entries)))
+
+    def _read_singly(self, lines: Sequence[str], at: int, delimiter: str, width: int) -> int:
+        """Take in the records that begin within so many lines from the index on; the index of the next."""
+        for line, fields in records(lines, at, delimiter):
+            if line > at + _AT_ONCE:
+                return line - 1
+            self.processed += 1
+            entry = None if fields is None else read(fields, width)
+            if entry is None:
+                self._read_closely(line, fields, width)
+            else:
+                self._take(line, entry)
+        return len(lines)
 
     def _read_closely(self, line: int, fields: Fields | None, width: int) -> None:
         if fields is None:

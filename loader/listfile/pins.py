@@ -85,6 +85,8 @@ def restored(pin: str, width: int) -> str:
 
 
 def _too_short(pins: Sequence[str], lines: Sequence[int], width: int | None, minimum: int) -> Iterator[Problem]:
+    if min(map(len, pins), default=minimum) >= minimum:
+        return
     for pin, line in zip(pins, lines, strict=True):
         if len(pin) < MIN_PIN_LENGTH:
             params: dict[str, str | int] = {"why": "short", "found": pin}
@@ -109,7 +111,7 @@ def _duplicates(pins: Sequence[str], lines: Sequence[int]) -> Iterator[Problem]:
 
 
 def _zeros_lost(pins: Sequence[str], lines: Sequence[int], width: int | None) -> list[Problem]:
-    if width is None:
+    if width is None or min(map(len, pins)) >= width:
         return []
     short = [
         (pin, line) for pin, line in zip(pins, lines, strict=True) if len(pin) < width and restored(pin, width) != pin

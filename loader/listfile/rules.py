@@ -7,6 +7,7 @@ What can only be judged over all PINs of a file is in :mod:`loader.listfile.pins
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from sys import intern
 from typing import Final, NamedTuple
 
@@ -17,7 +18,9 @@ from loader.model import MAX_FIELD_LENGTH, MAX_PIN_LENGTH, Entry, Pin
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _LINE_BREAKS: Final = "\n\x0b\x0c\x85\u2028\u2029"
-_EMAIL = re.compile(r"[^@\s<>()\",;]+@(?:[^@\s.<>()\",;]+\.)+[^@\s.<>()\",;]{2,}")
+_ONE_EMAIL: Final = r"[^@\s<>()\",;]+@(?:[^@\s.<>()\",;]+\.)+[^@\s.<>()\",;]{2,}"
+_EMAIL = re.compile(_ONE_EMAIL)
+_EMAILS = re.compile(rf"(?:(?:{_ONE_EMAIL})?\n)*+")
 _DAMAGED: Final = (
     ("hashes", re.compile(r"##+")),
     ("formula_error", re.compile(r"#[^\W\d_][\w/]*[!?]?|Err:[0-9]+")),
@@ -81,6 +84,17 @@ def examine(line: int, fields: Fields, width: int = columns.COUNT) -> Examined:
 def is_email_likely(email: str) -> bool:
     """Whether a mail address looks like one: `name@example.com`."""
     return _EMAIL.fullmatch(email) is not None
+
+
+def are_emails_likely(emails: Sequence[str]) -> bool:
+    """Whether all of them do that are not empty. None holds a line break."""
+    return _EMAILS.fullmatch("\n".join([*emails, ""])) is not None
+
+
+def are_pins_like(pins: Sequence[str]) -> bool:
+    """Whether each of them, none of which is empty, has 1 to 10 digits."""
+    digits = "".join(pins)
+    return digits.isascii() and digits.isdigit() and max(map(len, pins)) <= MAX_PIN_LENGTH
 
 
 def _is_pin_like(pin: str) -> bool:

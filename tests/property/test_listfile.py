@@ -1,5 +1,6 @@
 """The list file: what goes out comes back, and no bytes break the check."""
 
+from collections.abc import Sequence
 from io import BytesIO
 
 import msgspec
@@ -20,7 +21,8 @@ from loader.listfile import (
     export_xlsx,
     message,
 )
-from loader.listfile.rules import examine, read
+from loader.listfile.plain import read_plain
+from loader.listfile.rules import examine, is_email_likely, read
 from loader.model import MAX_FIELD_LENGTH, Entry, Pin, parse_pin, parse_text
 
 CHARACTERS = st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp"), exclude_characters=",")
@@ -107,6 +109,41 @@ def test_the_short_way_takes_nothing_that_the_long_way_refuses(fields: list[str]
         entry = read(record, width)
         if entry is not None:
             assert examine(2, record, width).entry == entry
+
+
+LIKELY_PLAIN = st.tuples(
+    PIN, REQUIRED, REQUIRED, REQUIRED, FIELD, st.sampled_from(["", "a.b@example.com", "a@b"]), REQUIRED, REQUIRED, FIELD
+)
+ANY_ROW = st.lists(st.one_of(CELL, REQUIRED), min_size=8, max_size=10)
+
+
+@given(st.lists(st.one_of(LIKELY_PLAIN, ANY_ROW), min_size=1, max_size=4), st.sampled_from([",", ";", "\t"]))
+def test_lines_taken_together_give_what_each_gives_by_itself(rows: list[Sequence[str]], delimiter: str) -> None:
+    """What is vouched for all at once is what the closer look at each gives, and there is nothing to warn of."""
+    lines = [delimiter.join(row) for row in rows]
+    entries = read_plain(lines, delimiter)
+    if entries is not None:
+        assert entries == [examine(2, line.split(delimiter)).entry for line in lines]
+        assert not any('"' in line for line in lines)
+        assert all(not entry.email or is_email_likely(entry.email) for entry in entries)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 450), st.data())
+def test_an_unusual_line_is_told_in_its_place(count: int, data: st.DataObject) -> None:
+    """Also where lines are so many that they are looked at together: the others give their entries, or their errors."""
+    lines = [f"{number:04},Mike,Doe,XYZ,,,Uxbridge,UK," for number in range(count)]
+    at = data.draw(st.integers(0, count - 1))
+    whole = check("\n".join([columns.HEADER, *lines]).encode(), filename="list.csv")
+    for unusual in ('"U,"', '"U', "U\0", ' "UK" ', " UK", "U,K", '"U\nK"', "U" * 201):
+        changed = [*lines[:at], lines[at].replace("UK", unusual), *lines[at + 1 :]]
+        found = check("\n".join([columns.HEADER, *changed]).encode(), filename="list.csv")
+        alone = check("\n".join([columns.HEADER, changed[at]]).encode(), filename="list.csv")
+        assert found.processed == count
+        assert [problem.line for problem in found.errors] == [at + 2 for _ in alone.errors]
+        assert [problem.code for problem in found.errors] == [problem.code for problem in alone.errors]
+        if not alone.errors:
+            assert found.entries == [*whole.entries[:at], *alone.entries, *whole.entries[at + 1 :]]
 
 
 @given(st.lists(PIN, min_size=1, max_size=40))
