@@ -7,7 +7,9 @@ decide what is right.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import cache
 from itertools import repeat
 from sys import intern
 from typing import Final, cast
@@ -24,9 +26,13 @@ def read_plain(lines: Sequence[str], delimiter: str) -> list[Entry] | None:
     if set(map(str.count, lines, repeat(delimiter))) != {columns.COUNT - 1} or max(map(len, lines)) > MAX_FIELD_LENGTH:
         return None
     joined = delimiter.join(["", *lines, ""])
+    if '"' in joined:
+        if _quoted_as_a_whole(delimiter).fullmatch(joined) is None:
+            return None
+        joined = joined.replace('"', "")
     # Tabs are not printable; of white space only the space is.
     text = joined.replace("\t", "") if delimiter == "\t" else joined
-    if not text.isprintable() or '"' in text or (delimiter != "," and "," in text):
+    if not text.isprintable() or (delimiter != "," and "," in text):
         return None
     if f"{delimiter} " in joined or f" {delimiter}" in joined:
         return None
@@ -39,3 +45,9 @@ def read_plain(lines: Sequence[str], delimiter: str) -> list[Entry] | None:
     # The same places stand in thousands of lines; kept once, they take a third less memory.
     company, city, state = (list(map(intern, column)) for column in (company, city, state))
     return list(map(Entry, cast("list[Pin]", pins), first, last, company, phone, email, city, state, other))
+
+
+@cache
+def _quoted_as_a_whole(delimiter: str) -> re.Pattern[str]:
+    """Cells, each after its separator, that stand in quotes or have none, and in quotes hold neither."""
+    return re.compile(rf'(?:{delimiter}(?:"[^"{delimiter}]*"|[^"{delimiter}]*))*+')

@@ -22,6 +22,7 @@ from loader.listfile import (
     message,
 )
 from loader.listfile.plain import read_plain
+from loader.listfile.records import records
 from loader.listfile.rules import examine, is_email_likely, read
 from loader.model import MAX_FIELD_LENGTH, Entry, Pin, parse_pin, parse_text
 
@@ -111,9 +112,10 @@ def test_the_short_way_takes_nothing_that_the_long_way_refuses(fields: list[str]
             assert examine(2, record, width).entry == entry
 
 
-LIKELY_PLAIN = st.tuples(
-    PIN, REQUIRED, REQUIRED, REQUIRED, FIELD, st.sampled_from(["", "a.b@example.com", "a@b"]), REQUIRED, REQUIRED, FIELD
-)
+IN_QUOTES = REQUIRED.map(lambda text: f'"{text}"')
+LIKELY = st.one_of(REQUIRED, IN_QUOTES)
+EMAIL = st.sampled_from(["", '""', "a.b@example.com", '"a.b@example.com"', "a@b"])
+LIKELY_PLAIN = st.tuples(PIN, LIKELY, LIKELY, LIKELY, FIELD, EMAIL, LIKELY, LIKELY, FIELD)
 ANY_ROW = st.lists(st.one_of(CELL, REQUIRED), min_size=8, max_size=10)
 
 
@@ -123,8 +125,8 @@ def test_lines_taken_together_give_what_each_gives_by_itself(rows: list[Sequence
     lines = [delimiter.join(row) for row in rows]
     entries = read_plain(lines, delimiter)
     if entries is not None:
-        assert entries == [examine(2, line.split(delimiter)).entry for line in lines]
-        assert not any('"' in line for line in lines)
+        fields = [record for _, record in records(lines, 0, delimiter) if record is not None]
+        assert entries == [examine(2, record).entry for record in fields]
         assert all(not entry.email or is_email_likely(entry.email) for entry in entries)
 
 
