@@ -21,16 +21,17 @@ _LINE_BREAKS: Final = "\n\x0b\x0c\x85\u2028\u2029"
 _ONE_EMAIL: Final = r"[^@\s<>()\",;]+@(?:[^@\s.<>()\",;]+\.)+[^@\s.<>()\",;]{2,}"
 _EMAIL = re.compile(_ONE_EMAIL)
 _EMAILS = re.compile(rf"(?:(?:{_ONE_EMAIL})?\n)*+")
+# Patterns for what is wrong are compiled by re when they are needed: most files need none.
 _DAMAGED: Final = (
-    ("hashes", re.compile(r"##+")),
-    ("formula_error", re.compile(r"#[^\W\d_][\w/]*[!?]?|Err:[0-9]+")),
-    ("scientific", re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?[eE][+-]?[0-9]+")),
-    ("decimals", re.compile(r"[0-9]+[.,]0{1,2}")),
-    ("date", re.compile(r"[0-9]{4}([./-])[0-9]{1,2}\1[0-9]{1,2}|[0-9]{1,2}([./-])[0-9]{1,2}\2[0-9]{4}")),
-    ("date", re.compile(r"[0-9]{1,2}/[0-9]{1,2}/[0-9]{2}|[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?")),
+    ("hashes", r"##+"),
+    ("formula_error", r"#[^\W\d_][\w/]*[!?]?|Err:[0-9]+"),
+    ("scientific", r"[+-]?[0-9]+(?:[.,][0-9]+)?[eE][+-]?[0-9]+"),
+    ("decimals", r"[0-9]+[.,]0{1,2}"),
+    ("date", r"[0-9]{4}([./-])[0-9]{1,2}\1[0-9]{1,2}|[0-9]{1,2}([./-])[0-9]{1,2}\2[0-9]{4}"),
+    ("date", r"[0-9]{1,2}/[0-9]{1,2}/[0-9]{2}|[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?"),
 )
-_BETWEEN_DIGITS = re.compile(r"[\s./()'_\u2010-\u2015\u2019-]+")
-_MARKED_AS_TEXT = re.compile(r"""=?['"\u2018-\u201f\u00ab\u00bb]+[0-9]+['"\u2018-\u201f\u00ab\u00bb]*""")
+_BETWEEN_DIGITS: Final = r"[\s./()'_\u2010-\u2015\u2019-]+"
+_MARKED_AS_TEXT: Final = r"""=?['"\u2018-\u201f\u00ab\u00bb]+[0-9]+['"\u2018-\u201f\u00ab\u00bb]*"""
 
 
 class Examined(NamedTuple):
@@ -127,7 +128,7 @@ def _examine_pin(line: int, field: str) -> list[Problem]:
     if _is_pin_like(pin):
         return _examine_field(line, columns.PIN, field)
     for why, pattern in _DAMAGED:
-        if pattern.fullmatch(pin):
+        if re.fullmatch(pattern, pin):
             return [Problem(Code.PIN_DAMAGED, line, columns.PIN, {"why": why, "found": quoted(pin)})]
     problems = _examine_field(line, columns.PIN, field)
     if not problems:
@@ -140,9 +141,9 @@ def _pin_fault(pin: str) -> str:
         return "long"
     if pin.isdigit():
         return "digits"
-    if _MARKED_AS_TEXT.fullmatch(pin):
+    if re.fullmatch(_MARKED_AS_TEXT, pin):
         return "marked"
-    if pin[:1].isdigit() and pin[-1:].isdigit() and _BETWEEN_DIGITS.sub("", pin).isdigit():
+    if pin[:1].isdigit() and pin[-1:].isdigit() and re.sub(_BETWEEN_DIGITS, "", pin).isdigit():
         return "separators"
     if not pin.isprintable():
         return "invisible"
