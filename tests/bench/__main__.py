@@ -72,6 +72,8 @@ def main(arguments: Sequence[str]) -> int:
     unknown = set(called.parts) - set(_PARTS)
     if unknown:
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(_PARTS)}")
+    # Who is told to end ends what it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     report = Report(called.quick, _machine(), {**_libraries(), **versions()}, {})
     _OUTPUT.parent.mkdir(exist_ok=True)
     for name in called.parts or _PARTS:
