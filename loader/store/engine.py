@@ -12,12 +12,12 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
 import aiosqlite
-from sqlalchemy import URL, Connection, Engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError
+from sqlalchemy import URL, Connection, Engine, QueuePool, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -34,22 +34,51 @@ _SAID_BY_SQLITE: Final = {
     "attempt to write a readonly database": "is read-only",
     "database is locked": f"stayed locked by another process for {BUSY_TIMEOUT:g} s",
 }
+_LOG_DELETED: Final = (
+    "its -wal file was deleted while it was in use. All programs let go of it, and go on; if they do not, "
+    "end those that use the database, and delete its -shm file"
+)
 
 
 class Watch:
-    """Notices that another file stands in an SQLite database's place, for all engines that share it."""
+    """Notices that other files stand in an SQLite database's place, for all engines that share it."""
 
     def __init__(self) -> None:
-        self._identity: tuple[int, int] | None = None
+        self._identity: tuple[_Identity, ...] = ()
         self._seen = 0
+        self._pools: list[QueuePool] = []
+        self.is_letting_go = False
 
     def seen(self, file: Path) -> int:
-        """Another number whenever the file is another one, or the one of before has come back."""
-        identity = _identity(file)
+        """Another number whenever the file or its log is another one, or the one of before has come back.
+
+        As long as a connection is open, its log stays where it is: who finds another one writes to a log that
+        nobody else reads.
+        """
+        identity = (_identity(file), _identity(_log_of(file)))
         if identity != self._identity:
             self._identity = identity
             self._seen += 1
         return self._seen
+
+    def share(self, engine: Engine) -> None:
+        """Let go of this engine's connections too."""
+        if isinstance(engine.pool, QueuePool):
+            self._pools.append(engine.pool)
+
+    def let_go(self) -> None:
+        """Close what is open and not in use: the last one that SQLite closes brings its log into the file."""
+        if self.is_letting_go:
+            return
+        self.is_letting_go = True
+        try:
+            for pool in self._pools:
+                # Each is taken out in its turn, and found to be an old one.
+                for _ in range(pool.checkedin()):
+                    with suppress(sqlite3.Error, SQLAlchemyError):
+                        pool.connect().close()
+        finally:
+            self.is_letting_go = False
 
 
 def connect(
@@ -146,9 +175,28 @@ def _sqlite(file: Path, *, writable: bool, create: bool, as_it_lies: bool, watch
     if as_it_lies:
         query |= {"mode": "ro", "immutable": "1"}
     url = URL.create(_DRIVERS["sqlite"], database=f"file:{quote(str(file.absolute()))}", query=query)
-    waiting = {"timeout": BUSY_TIMEOUT, "async_creator_fn": _opened}
+
+    async def opened(*args: Any, **settings: Any) -> aiosqlite.Connection:
+        before = _sides(file)
+        if _is_log_deleted(before):
+            raise sqlite3.OperationalError(_LOG_DELETED)
+        connection = await _opened(*args, **settings)
+        try:
+            connection.isolation_level = None  # transactions begin where `begin` says so
+            mode = "journal_mode = WAL" if writable else "query_only = ON"
+            # The second one reads, so that the log is open from here on.
+            for pragma in (mode, "synchronous = FULL", "foreign_keys = ON"):
+                await (await connection.execute(f"PRAGMA {pragma}")).close()
+            _check_log_kept(file, before)
+        except BaseException:
+            await _closed(connection)
+            raise
+        return connection
+
+    waiting = {"timeout": BUSY_TIMEOUT, "async_creator_fn": opened}
     engine = create_async_engine(url, pool_timeout=BUSY_TIMEOUT, connect_args=waiting)
-    _listen(engine.sync_engine, file, watch, writable=writable)
+    watch.share(engine.sync_engine)
+    _listen(engine.sync_engine, file, watch)
     return engine
 
 
@@ -161,26 +209,30 @@ async def _opened(*args: Any, **settings: Any) -> aiosqlite.Connection:
         return await asyncio.shield(opening)
     except (asyncio.CancelledError, aiosqlite.Error):
         with suppress(aiosqlite.Error):
-            await (await opening).close()
-        await asyncio.to_thread(connection._thread.join)  # noqa: SLF001
+            await opening
+        await _closed(connection)
         raise
 
 
-def _listen(engine: Engine, file: Path, watch: Watch, *, writable: bool) -> None:
-    def set_up(connection: Any, record: Any) -> None:
-        connection.isolation_level = None  # transactions begin where `begin` says so
-        pragmas = ["synchronous = FULL", "foreign_keys = ON"]
-        pragmas.insert(0, "journal_mode = WAL" if writable else "query_only = ON")
-        cursor = connection.cursor()
-        for pragma in pragmas:
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-        record.info["file"] = watch.seen(file)
+async def _closed(connection: aiosqlite.Connection) -> None:
+    """Close it, whatever comes in between; its thread has ended."""
+    with suppress(aiosqlite.Error):
+        await connection.close()
+    await asyncio.to_thread(connection._thread.join)  # noqa: SLF001
+
+
+def _listen(engine: Engine, file: Path, watch: Watch) -> None:
+    def opened(_connection: Any, record: Any) -> None:
+        record.info["file"] = None if _is_log_deleted(_sides(file)) else watch.seen(file)
 
     def check_out(_connection: Any, record: Any, _proxy: Any) -> None:
         # A file that was put in place of another, as from a backup, is not what the connection has open.
-        if record.info["file"] != watch.seen(file):
-            raise DisconnectionError
+        if record.info["file"] == watch.seen(file):
+            return
+        if watch.is_letting_go:
+            raise sqlite3.OperationalError(_LOG_DELETED)
+        watch.let_go()
+        raise DisconnectionError
 
     def begin(connection: Connection) -> None:
         writes = connection.get_execution_options().get(_WRITES, False)
@@ -192,13 +244,45 @@ def _listen(engine: Engine, file: Path, watch: Watch, *, writable: bool) -> None
         with suppress(connection.dbapi.Error, asyncio.CancelledError):
             connection.rollback()
 
-    event.listen(engine, "connect", set_up)
+    event.listen(engine, "connect", opened)
     event.listen(engine, "checkout", check_out)
     event.listen(engine, "invalidate", give_up)
     event.listen(engine, "begin", begin)
 
 
-def _identity(file: Path) -> tuple[int, int] | None:
+_Identity: TypeAlias = tuple[int, int] | None
+
+
+def _log_of(file: Path) -> Path:
+    return file.with_name(file.name + "-wal")
+
+
+def _sides(file: Path) -> tuple[_Identity, _Identity]:
+    """A database's log, and the index of what is in it. Neither is there while nobody has the database open."""
+    index = file.with_name(file.name + "-shm")
+    while True:
+        # SQLite makes the log before the index, and removes it afterwards.
+        before, log, after = _identity(index), _identity(_log_of(file)), _identity(index)
+        if before == after:
+            return log, after
+
+
+def _is_log_deleted(sides: tuple[_Identity, _Identity]) -> bool:
+    """Whether who opened the database now would start a second log: two with one index destroy the database."""
+    log, index = sides
+    return log is None and index is not None
+
+
+def _check_log_kept(file: Path, before: tuple[_Identity, _Identity]) -> None:
+    """Raises sqlite3.OperationalError if the log was deleted while it was opened, and there is a second one now."""
+    log, index = _sides(file)
+    if index is not None and index == before[1] and log != before[0]:
+        # Nobody is to take it for the one that the index tells of.
+        _log_of(file).unlink(missing_ok=True)
+        raise sqlite3.OperationalError(_LOG_DELETED)
+
+
+def _identity(file: Path) -> _Identity:
     try:
         status = file.stat()
     except OSError:

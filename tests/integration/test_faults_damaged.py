@@ -110,7 +110,10 @@ def test_a_log_that_was_cut_loses_its_end_and_nothing_else(
 def test_a_copy_that_is_put_in_place_by_hand_silences_nobody(
     installation: Installation, token: str, start: Start, how: str
 ) -> None:
-    """Only `mv` is right, and found at once. After anything else a restart finds what is there, or says what is wrong."""
+    """Only `mv` is right, and found at once. A log that is gone is brought into the file, by the last who has it open.
+
+    After `cp` a restart finds what is there.
+    """
     copy = installation.folder / "copy.db"
     checkpointed(installation)
     backup(installation.database, copy)
@@ -124,6 +127,11 @@ def test_a_copy_that_is_put_in_place_by_hand_silences_nobody(
         shutil.copyfile(copy, installation.database)
     else:
         installation.database.with_name("rollcall.db-wal").unlink()
+        wait_until(lambda: installation.database.with_name("rollcall.db-wal").exists())
+        installation.put("5550102")
+        wait_until(lambda: daemon.accepts(token, "5550102"))
+        installation.put("5550100")
+        wait_until(lambda: daemon.accepts(token, "5550100"))
     answers_by_one_of_its_lists(daemon, token)
     daemon.stop()
     remove_log(installation.database)

@@ -317,7 +317,7 @@ async def test_an_empty_database_in_its_place_silences_nobody(
     assert followed.health.problem == told["problem"]
     frozen = gc.get_freeze_count()
     assert await followed.look(20) == []
-    assert gc.get_freeze_count() == frozen
+    assert gc.get_freeze_count() <= frozen
     put_in_place(real, database)
     assert events(await followed.look()) == ["database_replaced", "database_back"]
     await put(alicia, people(1, "Ben"))
