@@ -188,8 +188,11 @@ def _sqlite(file: Path, *, writable: bool, create: bool, as_it_lies: bool, watch
             for pragma in (mode, "synchronous = FULL", "foreign_keys = ON"):
                 await (await connection.execute(f"PRAGMA {pragma}")).close()
             _check_log_kept(file, before)
-        except BaseException:
+        except BaseException as error:
             await _closed(connection)
+            if isinstance(error, aiosqlite.Error):
+                # What it has read may have come of a second log.
+                _check_log_kept(file, before)
             raise
         return connection
 
