@@ -292,7 +292,7 @@ async def test_a_server_that_refuses_for_now_is_asked_again_later_and_given_up_a
     roll = await rolls.hold(*HELD)
     await rolls.mail.ask(roll, clock())
     tries = []
-    for _ in range(3000):
+    for _ in range(300):
         before = len(inbox.answers)
         await rolls.sender.step()
         if len(inbox.answers) < before:
@@ -300,7 +300,7 @@ async def test_a_server_that_refuses_for_now_is_asked_again_later_and_given_up_a
         occurrence = await rolls.book.occurrence(roll)
         if occurrence is not None and occurrence.send_failed:
             break
-        clock.at += 30
+        clock.at += 30 if len(tries) < 4 else 300
     assert tries[:4] == [0, 30, 90, 210]
     assert 80_000 < clock.at - T - 4000 <= 86_400
     assert occurrence is not None
