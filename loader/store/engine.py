@@ -176,27 +176,29 @@ def _sqlite(file: Path, *, writable: bool, create: bool, as_it_lies: bool, watch
         query |= {"mode": "ro", "immutable": "1"}
     url = URL.create(_DRIVERS["sqlite"], database=f"file:{quote(str(file.absolute()))}", query=query)
 
-    async def opened(*args: Any, **settings: Any) -> aiosqlite.Connection:
-        before = _sides(file)
-        if _is_log_deleted(before):
-            raise sqlite3.OperationalError(_LOG_DELETED)
-        connection = await _opened(*args, **settings)
-        try:
-            connection.isolation_level = None  # transactions begin where `begin` says so
-            mode = "journal_mode = WAL" if writable else "query_only = ON"
-            # The second one reads, so that the log is open from here on.
-            for pragma in (mode, "synchronous = FULL", "foreign_keys = ON"):
-                await (await connection.execute(f"PRAGMA {pragma}")).close()
-            _check_log_kept(file, before)
-        except BaseException as error:
-            await _closed(connection)
-            if isinstance(error, aiosqlite.Error):
-                # What it has read may have come of a second log.
-                _check_log_kept(file, before)
-            raise
-        return connection
+    class Opened(sqlite3.Connection):
+        """A connection that is set up, and has the log open that others have."""
 
-    waiting = {"timeout": BUSY_TIMEOUT, "async_creator_fn": opened}
+        def __init__(self, *args: Any, **settings: Any) -> None:
+            super().__init__(*args, **settings)
+            self.isolation_level = None  # transactions begin where `begin` says so
+            try:
+                # With nothing in between: if the log is deleted now, this makes a second one.
+                before = _sides(file)
+                if _is_log_deleted(before):
+                    raise sqlite3.OperationalError(_LOG_DELETED)
+                try:
+                    self.execute("PRAGMA journal_mode = WAL" if writable else "PRAGMA query_only = ON")
+                    # It reads, so that the log is open from here on.
+                    self.execute("PRAGMA synchronous = FULL")
+                finally:
+                    _check_log_kept(file, before)
+                self.execute("PRAGMA foreign_keys = ON")
+            except BaseException:
+                self.close()
+                raise
+
+    waiting = {"timeout": BUSY_TIMEOUT, "async_creator_fn": _opened, "factory": Opened}
     engine = create_async_engine(url, pool_timeout=BUSY_TIMEOUT, connect_args=waiting)
     watch.share(engine.sync_engine)
     _listen(engine.sync_engine, file, watch)
@@ -212,16 +214,9 @@ async def _opened(*args: Any, **settings: Any) -> aiosqlite.Connection:
         return await asyncio.shield(opening)
     except (asyncio.CancelledError, aiosqlite.Error):
         with suppress(aiosqlite.Error):
-            await opening
-        await _closed(connection)
+            await (await opening).close()
+        await asyncio.to_thread(connection._thread.join)  # noqa: SLF001
         raise
-
-
-async def _closed(connection: aiosqlite.Connection) -> None:
-    """Close it, whatever comes in between; its thread has ended."""
-    with suppress(aiosqlite.Error):
-        await connection.close()
-    await asyncio.to_thread(connection._thread.join)  # noqa: SLF001
 
 
 def _listen(engine: Engine, file: Path, watch: Watch) -> None:

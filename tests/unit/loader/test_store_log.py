@@ -80,14 +80,15 @@ async def test_one_that_is_deleted_while_somebody_opens_the_database_is_not_repl
 ) -> None:
     """Who looked before it was deleted has started a second one, and takes it away."""
     await add(store, "pbx-1")
-    opened = engine._opened
+    looked = engine._is_log_deleted
 
-    async def deleted_meanwhile(*args: Any, **settings: Any) -> Any:
+    def deleted_then(sides: Any) -> bool:
+        found = looked(sides)
         log.unlink(missing_ok=True)
-        return await opened(*args, **settings)
+        return found
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "_opened", deleted_meanwhile)
+        patch.setattr(engine, "_is_log_deleted", deleted_then)
         with pytest.raises(DatabaseUnavailable):
             async with open_store(url):
                 pytest.fail("a newcomer has opened it")
