@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import Final, TypeAlias
 
 from loader.listfile import columns
@@ -24,15 +23,15 @@ _LOOK_AHEAD_CHARACTERS: Final = 10_000
 
 def records(lines: Sequence[str], start: int, delimiter: str) -> Iterator[tuple[int, Fields | None]]:
     """Each record from the index on, with the number of its first line, counted from 1; None as in read_record."""
-    numbered = enumerate(islice(lines, start, None), start + 1)
-    for number, line in numbered:
+    at = start
+    while at < len(lines):
+        line, further = lines[at], 0
         if '"' not in line:
-            yield number, line.split(delimiter)
-            continue
-        fields, further = read_record(lines, number - 1, delimiter)
-        for _ in range(further):
-            next(numbered)
-        yield number, fields
+            yield at + 1, line.split(delimiter)
+        else:
+            fields, further = read_record(lines, at, delimiter)
+            yield at + 1, fields
+        at += 1 + further
 
 
 def read_record(lines: Sequence[str], at: int, delimiter: str) -> tuple[Fields | None, int]:
