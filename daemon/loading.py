@@ -11,30 +11,35 @@ import msgspec
 from daemon.pace import Pace
 from loader.compiled import Block
 from loader.errors import BlockError, DatabaseError, KeyFileError
-from loader.index import Index
 from loader.keyring import Keyring
-from loader.model import Change, Conference, ListRevision, Owner, Position, Switch
+from loader.model import Change, ListRevision, Owner, Position, Switch
 from loader.reader import read_lists
+from loader.shared_index import Draft
 from loader.store import Store
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """What was read, as of `position` or later. `unopened` are the lists that cannot be decrypted, and why."""
+    """What was read beside the index, as of `position` or later.
+
+    `entries` and `size` (bytes) are those of all lists; `unopened` are the lists that cannot be decrypted, and why.
+    """
 
     position: Position
     switches: list[Switch]
-    index: Index
+    entries: int
+    size: int
     unopened: dict[Owner, tuple[ListRevision, BlockError | KeyFileError]]
     unlocks: list[Change]
     """What was unlocked lately."""
 
 
 async def load_all(
-    store: Store, keyring: Keyring, answered: Callable[[], None], *, may_be_empty: bool = True
+    store: Store, keyring: Keyring, draft: Draft, answered: Callable[[], None], *, may_be_empty: bool = True
 ) -> Loaded:
-    """Read everything; the event loop runs in between. `answered` is called all the while that the database answers.
+    """Read everything into a draft; the event loop runs in between.
 
-    Raises DatabaseUnavailable, and DatabaseError if there is no conference and that may not be.
+    `answered` is called all the while that the database answers. Raises DatabaseUnavailable, and DatabaseError if there
+    is no conference and that may not be.
     """
     pace = Pace()
     with _without_collections():
@@ -42,27 +47,28 @@ async def load_all(
         position = await store.position()
         switches = await store.switches()
         unlocks = await store.unlocks()
-        conferences: dict[str, Conference] = {}
-        passcodes: dict[str, str] = {}
+        is_empty = True
         async with aclosing(store.conferences()) as stream:
             async for conference in stream:
-                conferences[conference.passcode] = conference
-                passcodes[conference.id] = conference.passcode
+                draft.put_conference(conference)
+                is_empty = False
                 answered()
                 await pace()
-        if not conferences and not may_be_empty:
+        if is_empty and not may_be_empty:
             raise DatabaseError(f"{store.name} holds no conference; what was loaded before stays in force")
-        lists: dict[Owner, Block] = {}
+        entries = size = 0
         unopened: dict[Owner, tuple[ListRevision, BlockError | KeyFileError]] = {}
         async with aclosing(read_lists(store, keyring)) as opened:
             async for listed, result in opened:
                 if isinstance(result, Block):
-                    lists[listed.owner] = result
+                    await pace.through(draft.put_list(listed.owner, result))
+                    entries += result.count
+                    size += result.size
                 else:
                     unopened[listed.owner] = listed, result
                 answered()
                 await pace()
-        return Loaded(position, switches, Index(conferences, passcodes, lists), unopened, unlocks)
+        return Loaded(position, switches, entries, size, unopened, unlocks)
 
 
 @contextmanager

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, TypeAlias
 
 import structlog
@@ -15,14 +16,15 @@ from daemon.health import Health
 from daemon.live import Live
 from daemon.loading import Loaded, load_all
 from daemon.metrics import Metrics
-from daemon.pace import Pace, give_back, give_back_index
+from daemon.pace import Pace
 from loader.compiled import Block
 from loader.errors import BlockError, DatabaseError, DatabaseUnavailable, KeyFileError
 from loader.feed import Feed, FeedRestarted
 from loader.index import EMPTY, Index
 from loader.keyring import Keyring
-from loader.model import Change, Conference, Kind, Owner, Position, Revision
+from loader.model import Change, Kind, Owner, Position, Revision
 from loader.reader import read_block
+from loader.shared_index import Draft, SharedIndex
 from loader.store import Store
 
 log = structlog.get_logger(__name__)
@@ -33,7 +35,6 @@ Unlock: TypeAlias = Callable[[str, float], None]
 _MAX_BACK_OFF: Final = 1.0
 _TRY_AGAIN: Final = (1.0, 30.0)
 _SWAPPED_EVERY: Final = 0.05
-_CONFERENCES_AT_ONCE: Final = 1000
 
 
 class _Unopened:
@@ -75,6 +76,7 @@ class Follower:
         interval: float,
         database_file: Path | None = None,
         unlock: Unlock = lambda _key, _as_of: None,
+        shared: SharedIndex | None = None,
     ) -> None:
         self.interval = interval
         self.applied = asyncio.Event()
@@ -83,6 +85,7 @@ class Follower:
         self._store = store
         self._keyring = keyring
         self._live = live
+        self._shared = shared or SharedIndex()
         self._health = health
         self._metrics = metrics
         self._unlock = unlock
@@ -101,15 +104,16 @@ class Follower:
 
         `if_still` is asked whether what was read may be put in force.
         """
-        loaded = await load_all(self._store, self._keyring, self._answered)
-        if not if_still():
-            raise DatabaseUnavailable(f"{self._store.name} was written to while it was read")
-        for _, problem in loaded.unopened.values():
-            if isinstance(problem, KeyFileError):
-                raise problem
-        await self._put_in_force(loaded)
+        with self._shared.draft(anew=True) as draft:
+            loaded = await load_all(self._store, self._keyring, draft, self._answered)
+            if not if_still():
+                raise DatabaseUnavailable(f"{self._store.name} was written to while it was read")
+            for _, problem in loaded.unopened.values():
+                if isinstance(problem, KeyFileError):
+                    raise problem
+            await self._put_in_force(draft, loaded)
         self._health.loaded = True
-        index = loaded.index
+        index = self._index
         log.info("index_loaded", position=loaded.position, lists=len(index.lists), conferences=len(index.conferences))
 
     def take(self, keyring: Keyring) -> None:
@@ -154,6 +158,7 @@ class Follower:
             self._pending[change.kind, change.id] = change
             await pace()
         await self._apply()
+        await self._tidy()
 
     def _answered(self) -> None:
         self._health.answered(time.monotonic())
@@ -195,24 +200,21 @@ class Follower:
         old = self._index
         # As when an empty database was put in place of the real one: it must not silence all switches.
         may_be_empty = not old.conferences
-        loaded = await load_all(self._store, self._keyring, self._answered, may_be_empty=may_be_empty)
-        kept = {owner: old.lists[owner] for owner in loaded.unopened if owner in old.lists}
-        loaded.index.lists.update(kept)
-        await self._put_in_force(loaded)
+        with self._shared.draft(anew=True) as draft:
+            loaded = await load_all(self._store, self._keyring, draft, self._answered, may_be_empty=may_be_empty)
+            kept = {owner: old.lists[owner] for owner in loaded.unopened if owner in old.lists}
+            await self._put_in_force(draft, loaded, kept)
         self._identity = identity
-        # Not before: until now questions were answered from it.
-        for owner in kept:
-            del old.lists[owner]
-        await give_back_index(old)
+        del old, kept
+        await self._tidy()
 
-    async def _put_in_force(self, loaded: Loaded) -> None:
-        pace = Pace()
-        entries = size = 0
-        for block in loaded.index.lists.values():
-            entries += block.count
-            size += block.size
-            await pace()
-        self._live.swap(loaded.index)
+    async def _put_in_force(
+        self, draft: Draft, loaded: Loaded, kept: Mapping[Owner, Block] = MappingProxyType({})
+    ) -> None:
+        """What was read, and besides the lists that are `kept` from before."""
+        for owner, block in kept.items():
+            await Pace().through(draft.put_list(owner, block))
+        await self._publish(draft)
         self._live.swap_switches(loaded.switches)
         # While this daemon was away; with the next look, as nobody waits for it now.
         self._unlocks.update((change.id, change.committed_at) for change in loaded.unlocks)
@@ -223,8 +225,8 @@ class Follower:
             change = Change(Kind.LIST, owner.key, loaded.position, listed.created_at)
             self._pending[change.kind, change.id] = change
             self._not_opened(change, listed.revision, problem)
-        self._metrics.index_entries.set(entries)
-        self._metrics.index_bytes.set(size)
+        self._metrics.index_entries.set(loaded.entries + sum(block.count for block in kept.values()))
+        self._metrics.index_bytes.set(loaded.size + sum(block.size for block in kept.values()))
         await self._came_in_force(())
         self._metrics.loads.inc()
 
@@ -288,18 +290,18 @@ class Follower:
             if known.organizer in organizer_ids:
                 gone.add(known.id)
             await pace()
-        arrived: list[Conference] = []
-        async with aclosing(self._store.conferences(ids=ids, organizers=organizer_ids)) as stream:
-            async for conference in stream:
-                gone.discard(conference.id)
-                arrived.append(conference)
-                if len(arrived) == _CONFERENCES_AT_ONCE:
-                    index = index.changed(conferences=arrived)
-                    arrived = []
-                    self._answered()
-                await pace()
         # All at once: two conferences that swap their passcodes have both of them, before and after.
-        self._live.swap(index.changed(conferences=arrived, gone=gone))
+        with self._shared.draft() as draft:
+            async with aclosing(self._store.conferences(ids=ids, organizers=organizer_ids)) as stream:
+                async for conference in stream:
+                    gone.discard(conference.id)
+                    draft.put_conference(conference)
+                    self._answered()
+                    await pace()
+            for conference_id in gone:
+                draft.remove_conference(conference_id)
+                await pace()
+            await self._publish(draft)
         await self._came_in_force((*conferences, *organizers))
 
     async def _apply_lists(self, changes: Iterable[Change]) -> None:
@@ -334,17 +336,40 @@ class Follower:
         return Revision(0), None
 
     async def _swap_lists(self, read: dict[Owner, Block | None], done: Iterable[Change]) -> None:
-        old = self._index
-        retired = [block for owner in read if (block := old.lists.get(owner)) is not None]
         if read:
-            self._live.swap(old.changed(lists=read))
-            arrived = [block for block in read.values() if block is not None]
-            self._metrics.index_entries.inc(sum(b.count for b in arrived) - sum(b.count for b in retired))
-            self._metrics.index_bytes.inc(sum(b.size for b in arrived) - sum(b.size for b in retired))
+            pace = Pace()
+            entries = size = 0
+            with self._shared.draft() as draft:
+                for owner, block in read.items():
+                    if (old := self._index.lists.get(owner)) is not None:
+                        entries -= old.count
+                        size -= old.size
+                    if block is None:
+                        draft.remove_list(owner)
+                    else:
+                        await pace.through(draft.put_list(owner, block))
+                        entries += block.count
+                        size += block.size
+                await self._publish(draft)
+            self._metrics.index_entries.inc(entries)
+            self._metrics.index_bytes.inc(size)
         await self._came_in_force(done)
-        del old
-        for block in retired:
-            await give_back(block)
+        await self._tidy()
+
+    async def _publish(self, draft: Draft) -> None:
+        await Pace().through(draft.pack())
+        # One turn for both: a question is answered from the last or the next.
+        self._live.swap(self._shared.publish(draft))
+
+    async def _tidy(self) -> None:
+        """Give back the memory of what was replaced, and put together what has become sparse."""
+        pace = Pace()
+        await pace.through(self._shared.reclaim())
+        while (segment := self._shared.sparse()) is not None:
+            with self._shared.draft() as draft:
+                await pace.through(draft.move_out_of(segment))
+                await self._publish(draft)
+            await pace.through(self._shared.reclaim())
 
     def _not_opened(self, change: Change, revision: Revision, problem: BlockError | KeyFileError) -> None:
         self._metrics.reload_failures.inc()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -26,6 +26,9 @@ MAX_KEYED: Final = 32
 """Characters that a caller may key; a passcode has no more."""
 MAX_TOLD: Final = 128
 """Characters of what a switch tells of a call."""
+
+_AT_HAND: Final = 1024
+"""How many conferences are kept decoded: some 2 MB."""
 
 
 class Question(msgspec.Struct, frozen=True, gc=False):
@@ -81,15 +84,41 @@ class Unguarded:
 UNGUARDED: Final = Unguarded()
 
 
-class Index(msgspec.Struct, frozen=True):
-    """All conferences and all lists in memory. Never edited: :meth:`changed` makes the next one out of it.
+class Called(NamedTuple):
+    """What a passcode leads to: the conference, and the lists to ask, in order, those that there are."""
 
-    ``conferences`` are by passcode, ``passcodes`` by the conference's ID, ``lists`` by owner.
+    conference: Conference
+    lists: tuple[tuple[Level, Block], ...]
+
+
+class Index:
+    """All conferences by passcode, and all lists by owner. Never edited: another one is put in its place.
+
+    Those who are asked for are kept at hand, as what there is of them does not change.
     """
 
-    conferences: dict[str, Conference]
-    passcodes: dict[str, str]
-    lists: dict[Owner, Block]
+    __slots__ = ("_at_hand", "conferences", "lists")
+
+    def __init__(self, conferences: Mapping[str, Conference], lists: Mapping[Owner, Block]) -> None:
+        self.conferences = conferences
+        self.lists = lists
+        self._at_hand: dict[str, Called] = {}
+
+    def called(self, passcode: str) -> Called | None:
+        """What this passcode leads to; None if no conference has it."""
+        at_hand = self._at_hand.get(passcode)
+        return self._look_up(passcode) if at_hand is None else at_hand
+
+    def _look_up(self, passcode: str) -> Called | None:
+        conference = self.conferences.get(passcode)
+        if conference is None:
+            return None
+        lists = ((owner.level, self.lists.get(owner)) for owner in conference.owners)
+        found = Called(conference, tuple((level, block) for level, block in lists if block is not None))
+        if len(self._at_hand) >= _AT_HAND:
+            self._at_hand.clear()
+        self._at_hand[passcode] = found
+        return found
 
     def changed(
         self,
@@ -98,41 +127,31 @@ class Index(msgspec.Struct, frozen=True):
         gone: Iterable[str] = (),
         lists: Mapping[Owner, Block | None] | None = None,
     ) -> Index:
-        """The next index: with these conferences and lists as they are now.
+        """A small index as it is after a change, in a process's own memory; large ones are :mod:`loader.shared_index`'s.
 
         ``gone`` are the IDs of conferences that are no more; a list that is no more is None.
         """
-        by_passcode, passcodes, blocks = self.conferences, self.passcodes, self.lists
-        arrived, left = list(conferences), list(gone)
-        if arrived or left:
-            by_passcode, passcodes = by_passcode.copy(), passcodes.copy()
-            for conference_id in (*left, *(conference.id for conference in arrived)):
-                passcode = passcodes.pop(conference_id, "")
-                # The passcode may already be another conference's: the feed tells of the two in either order.
-                if passcode in by_passcode and by_passcode[passcode].id == conference_id:
-                    del by_passcode[passcode]
-            by_passcode.update((conference.passcode, conference) for conference in arrived)
-            passcodes.update((conference.id, conference.passcode) for conference in arrived)
-        if lists:
-            blocks = blocks.copy()
-            for owner, block in lists.items():
-                if block is None:
-                    blocks.pop(owner, None)
-                else:
-                    blocks[owner] = block
-        return Index(by_passcode, passcodes, blocks)
+        arrived = list(conferences)
+        replaced = {*gone, *(conference.id for conference in arrived)}
+        by_passcode: dict[str, Conference] = {
+            passcode: conference for passcode, conference in self.conferences.items() if conference.id not in replaced
+        }
+        by_passcode.update((conference.passcode, conference) for conference in arrived)
+        blocks = {**self.lists, **(lists or {})}
+        return Index(by_passcode, {owner: block for owner, block in blocks.items() if block is not None})
 
 
-EMPTY: Final = Index({}, {}, {})
+EMPTY: Final = Index({}, {})
 
 
 def decide(index: Index, question: Question, guard: Guard = UNGUARDED) -> Decision:
     """Whether the PIN is valid for the conference, and who it names. Pure but for what the guard knows."""
     if (wait := guard.caller_locked_for()) is not None:
         return Decision(Reason.LOCKED, retry_after=wait)
-    conference = index.conferences.get(question.passcode)
-    if conference is None:
+    called = index.called(question.passcode)
+    if called is None:
         return Decision(Reason.UNKNOWN_PASSCODE)
+    conference = called.conference
     if not conference.pin_entry:
         return Decision(None, conference)
     if not question.pin:
@@ -143,12 +162,12 @@ def decide(index: Index, question: Question, guard: Guard = UNGUARDED) -> Decisi
     if key is None:
         return Decision(Reason.UNKNOWN_PIN, conference)
     reason = Reason.UNKNOWN_PIN
-    for owner in conference.owners:
-        block = index.lists.get(owner)
-        if block is None or (at := block.find(key)) is None:
+    for level, block in called.lists:
+        at = block.find(key)
+        if at is None:
             continue
         if block.is_active(at):
-            return Decision(None, conference, block.participant(at), owner.level, block.revision)
+            return Decision(None, conference, block.participant(at), level, block.revision)
         reason = Reason.INACTIVE_PIN
     return Decision(reason, conference)
 

@@ -60,10 +60,7 @@ async def _look_up(settings: Settings, question: Question) -> None:
                     continue
                 if block is not None:
                     lists[owner] = block
-    if conference is None:
-        index = Index({}, {}, {})
-    else:
-        index = Index({conference.passcode: conference}, {conference.id: conference.passcode}, lists)
+    index = Index({} if conference is None else {conference.passcode: conference}, lists)
     _tell_decision(decide(index, question))
     if conference is None:
         return

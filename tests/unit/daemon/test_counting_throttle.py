@@ -29,7 +29,6 @@ def live(block: Block) -> Live:
     live.swap(
         Index(
             {conference.passcode: conference for conference in (WEEKLY, OPEN)},
-            {conference.id: conference.passcode for conference in (WEEKLY, OPEN)},
             {ORGANIZER: block},
         )
     )

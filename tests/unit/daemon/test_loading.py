@@ -5,14 +5,17 @@ import gc
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from daemon.loading import load_all
+from daemon.loading import Loaded, load_all
 from loader.errors import DatabaseError, DatabaseUnavailable
+from loader.index import Index
 from loader.keyring import Keyring
 from loader.model import Level, Owner, Switch
+from loader.shared_index import SharedIndex
 from loader.store import Store, migrate, open_store
 from tests.unit.daemon.conftest import Followed, People, Put, connections_in_use, during
 from tests.unit.daemon.faults import execute, tamper
@@ -24,6 +27,18 @@ def nothing() -> None:
     """Nobody asks whether the database answers."""
 
 
+async def load(
+    store: Store, keyring: Keyring, answered: Callable[[], None] = nothing, *, may_be_empty: bool = True
+) -> tuple[Loaded, Index]:
+    """What is read, and the index that it makes."""
+    shared = SharedIndex()
+    with shared.draft(anew=True) as draft:
+        loaded = await load_all(store, keyring, draft, answered, may_be_empty=may_be_empty)
+        for _ in draft.pack():
+            """All at once."""
+        return loaded, shared.publish(draft)
+
+
 async def test_everything_is_read(
     store: Store, keyring: Keyring, put: Put, alicia: Owner, people: People, database: Path
 ) -> None:
@@ -33,12 +48,12 @@ async def test_everything_is_read(
     await put(CODE, people(5))
     await store.add_switch(Switch.new("pbx-1", bytes(32), 1.0))
     tamper(database, "alicia")
-    loaded = await load_all(store, keyring, nothing)
+    loaded, index = await load(store, keyring)
     assert loaded.position == await store.position()
     assert loaded.switches == [Switch.new("pbx-1", bytes(32), 1.0)]
-    assert loaded.index.conferences["7784321"].id == "C-1001"
-    assert loaded.index.passcodes == {"C-1001": "7784321"}
-    assert {owner: block.count for owner, block in loaded.index.lists.items()} == {CODE: 5}
+    assert index.conferences["7784321"].id == "C-1001"
+    assert {owner: block.count for owner, block in index.lists.items()} == {CODE: 5}
+    assert (loaded.entries, loaded.size) == (5, index.lists[CODE].size)
     ((owner, (listed, problem)),) = loaded.unopened.items()
     assert (owner, listed.revision) == (alicia, 1)
     assert "tampered with" in str(problem)
@@ -82,7 +97,7 @@ async def test_the_loop_is_given_back_and_the_database_is_known_to_answer(
         nonlocal answers
         answers += 1
 
-    known = await during(load_all(store, keyring, answered), lambda: answers)
+    known = await during(load(store, keyring, answered), lambda: answers)
     # One conference and one list.
     assert set(known) == {0, 1, 2}
     assert len(known) > 10
@@ -98,7 +113,7 @@ async def test_reading_that_fails_half_way_is_told_and_leaves_nothing_behind(
     frozen = gc.get_freeze_count()
     for _ in range(3):
         with pytest.raises(DatabaseUnavailable, match="no such table"):
-            await load_all(store, keyring, nothing)
+            await load(store, keyring)
     assert gc.isenabled()
     assert gc.get_freeze_count() == frozen
     assert connections_in_use(store) == 0
@@ -110,20 +125,21 @@ async def test_what_was_read_is_left_out_by_the_garbage_collector(
     """To walk through it would hold lookups up; what comes afterwards is collected as ever."""
     await put(alicia, people(3))
     frozen = gc.get_freeze_count()
-    loaded = await load_all(store, keyring, nothing)
+    loaded, _ = await load(store, keyring)
     assert gc.isenabled()
     assert gc.get_freeze_count() > frozen
     tracked = gc.get_objects()
-    assert not any(one is loaded.index.lists for one in tracked)
+    assert not any(one is loaded.unopened for one in tracked)
 
 
 async def test_a_database_without_conferences_is_refused_where_it_may_not_be(tmp_path: Path, keyring: Keyring) -> None:
     url = f"sqlite:///{tmp_path / 'empty.db'}"
     await migrate(url)
     async with open_store(url) as empty:
-        assert (await load_all(empty, keyring, nothing)).index.conferences == {}
+        _, index = await load(empty, keyring)
+        assert dict(index.conferences) == {}
         with pytest.raises(DatabaseError, match="holds no conference"):
-            await load_all(empty, keyring, nothing, may_be_empty=False)
+            await load(empty, keyring, may_be_empty=False)
 
 
 async def test_reading_can_be_stopped_anywhere(
@@ -134,7 +150,7 @@ async def test_reading_can_be_stopped_anywhere(
     await put(CODE, people(3))
     stopped = 0
     for turns in range(0, 200, 5):
-        reading = asyncio.create_task(load_all(store, keyring, nothing))
+        reading = asyncio.create_task(load(store, keyring))
         for _ in range(turns):
             await asyncio.sleep(0)
         reading.cancel()
@@ -144,7 +160,8 @@ async def test_reading_can_be_stopped_anywhere(
         assert connections_in_use(store) == 0
     assert stopped > 5
     await put(CODE, people(4))
-    assert (await load_all(store, keyring, nothing)).index.lists[CODE].count == 4
+    _, index = await load(store, keyring)
+    assert index.lists[CODE].count == 4
 
 
 def test_no_thread_of_the_database_outlives_the_event_loop(made: Path, tmp_path: Path) -> None:
