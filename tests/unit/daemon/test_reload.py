@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from daemon import reload as module
 from loader.directory import apply_directory, parse_directory
 from loader.index import Reason
 from loader.keyring import Keyring
@@ -184,12 +183,8 @@ async def test_a_conference_moves_to_another_passcode(followed: Followed, store:
     assert followed.ask("1", "5550100").reason is Reason.UNKNOWN_PIN
 
 
-@pytest.mark.parametrize("at_once", [1, 1000])
-async def test_two_conferences_swap_their_passcodes(
-    followed: Followed, store: Store, example: bytes, monkeypatch: pytest.MonkeyPatch, at_once: int
-) -> None:
-    """In one commit, and in one moment: no caller hears that a passcode is unknown, however much is read at once."""
-    monkeypatch.setattr(module, "_CONFERENCES_AT_ONCE", at_once)
+async def test_two_conferences_swap_their_passcodes(followed: Followed, store: Store, example: bytes) -> None:
+    """In one commit, and in one moment: no caller hears that a passcode is unknown."""
     await apply(store, with_second(example))
     await followed.look()
     assert (followed.ask("").reason, followed.ask("", "7784322").accepted) == (Reason.PIN_REQUIRED, True)
