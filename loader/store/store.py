@@ -21,7 +21,6 @@ from loader.model import (
     Owner,
     Passcode,
     Position,
-    Revision,
     Switch,
     SwitchToken,
 )
@@ -104,7 +103,8 @@ class Store:
         async with self._reading() as connection:
             return [
                 Change(Kind(row.kind), row.id, Position(row.position), row.committed_at)
-                async for row in _stream(connection, query)
+                async for rows in _stream(connection, query)
+                for row in rows
             ]
 
     async def unlocks(self) -> list[Change]:
@@ -118,8 +118,15 @@ class Store:
         self, *, ids: Collection[str] | None = None, organizers: Collection[str] | None = None
     ) -> AsyncGenerator[Conference]:
         """The conferences with these IDs or of these organizers; all of them if neither is given."""
-        query = select(
-            t.conference, t.organizer.c.authorization_code.label("code"), t.organizer.c.company_id
+        known = t.conference.c
+        query: Select[Any] = select(
+            known.id,
+            known.organizer_id,
+            known.title,
+            known.passcode,
+            known.pin_entry,
+            t.organizer.c.authorization_code,
+            t.organizer.c.company_id,
         ).join_from(t.conference, t.organizer)
         if ids is None and organizers is None:
             queries = iter((query,))
@@ -133,15 +140,16 @@ class Store:
         owners: dict[str, tuple[Owner, ...]] = {}
         async with self._reading() as connection:
             for one in queries:
-                async for row in _stream(connection, one):
-                    shared = owners.get(row.organizer_id)
-                    if shared is None:
-                        shared = owners[row.organizer_id] = (
-                            Owner(Level.ORGANIZER, row.organizer_id),
-                            Owner(Level.AUTHORIZATION_CODE, row.code),
-                            Owner(Level.COMPANY, row.company_id),
-                        )
-                    yield Conference(row.id, row.title, Passcode(row.passcode), shared[0].id, row.pin_entry, shared)
+                async for rows in _stream(connection, one):
+                    for conference_id, organizer, title, passcode, pin_entry, code, company in rows:
+                        shared = owners.get(organizer)
+                        if shared is None:
+                            shared = owners[organizer] = (
+                                Owner(Level.ORGANIZER, organizer),
+                                Owner(Level.AUTHORIZATION_CODE, code),
+                                Owner(Level.COMPANY, company),
+                            )
+                        yield Conference(conference_id, title, Passcode(passcode), shared[0].id, pin_entry, shared)
 
     async def conference(self, passcode: str) -> Conference | None:
         """The conference that has this passcode."""
@@ -198,8 +206,9 @@ class Store:
     async def lists(self) -> AsyncGenerator[ListRevision]:
         """The revision in force of every list."""
         async with self._reading() as connection:
-            async for row in _stream(connection, _in_force().order_by(*_OWNER)):
-                yield _list_revision(row)
+            async for rows in _stream(connection, _in_force().order_by(*_OWNER)):
+                for row in rows:
+                    yield _list_revision(row)
 
     async def list_head(self, owner: Owner, revision: int | None = None) -> ListRevision | None:
         """The revision in force of an owner's list, or a kept one; None if there is none."""
@@ -233,8 +242,8 @@ class Store:
             .order_by(_parts.c.part)
         )
         async with self._reading() as connection:
-            async for row in _stream(connection, query, at_once=1):
-                yield row.ciphertext
+            async for ((ciphertext,),) in _stream(connection, query, at_once=1):
+                yield ciphertext
 
     async def lists_with_parts(self) -> AsyncGenerator[tuple[ListRevision, bytes]]:
         """Every part of every list in force, in order, list after list. For the first load.
@@ -247,8 +256,9 @@ class Store:
         large = query.where(_revisions.c.size > _SMALL).order_by(*_OWNER, _parts.c.part)
         async with self._reading() as connection:
             for one, at_once in ((small, _FETCHED_AT_ONCE), (large, 1)):
-                async for row in _stream(connection, one, at_once=at_once):
-                    yield _list_revision(row), row.ciphertext or b""
+                async for rows in _stream(connection, one, at_once=at_once):
+                    for row in rows:
+                        yield _list_revision(row), row[-1] or b""
 
     async def counts(self) -> dict[str, int]:
         """How many there are of each: company, authorization_code, organizer, conference, user, switch."""
@@ -338,11 +348,11 @@ _is_part: Final = and_(
 
 async def _stream(
     connection: AsyncConnection, query: Select[Any], *, at_once: int = _FETCHED_AT_ONCE
-) -> AsyncGenerator[Row[Any]]:
+) -> AsyncGenerator[Sequence[Row[Any]]]:
+    """The rows of a query, so many at once: a turn of a generator costs more than most that is done with a row."""
     async with connection.stream(query, execution_options={"yield_per": at_once}) as rows:
         async for some in rows.partitions():
-            for row in some:
-                yield row
+            yield some
 
 
 def _in_force() -> Select[Any]:
@@ -361,18 +371,9 @@ def _is_owner(owner: Owner) -> ColumnElement[bool]:
 
 
 def _list_revision(row: Row[Any]) -> ListRevision:
-    return ListRevision(
-        owner=Owner(Level(row.level), row.owner_id),
-        revision=Revision(row.revision),
-        created_at=row.created_at,
-        created_by=row.created_by,
-        source=row.source,
-        entries=row.entries,
-        active=row.active,
-        size=row.size,
-        parts=row.parts,
-        key_id=row.key_id,
-    )
+    """The first columns, which are those of the table in their order, as they are a revision's fields."""
+    level, owner_id, *fields = row[: len(_revisions.c)]
+    return ListRevision(Owner(Level(level), owner_id), *fields)
 
 
 def _slices(values: Collection[str]) -> list[list[str]]:
