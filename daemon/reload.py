@@ -362,10 +362,11 @@ class Follower:
         self._live.swap(self._shared.publish(draft))
 
     async def _tidy(self) -> None:
-        """Give back the memory of what was replaced, and put together what has become sparse."""
+        """Give back the memory of what was replaced, and move out of a segment that has become sparse."""
         pace = Pace()
         await pace.through(self._shared.reclaim())
-        while (segment := self._shared.sparse()) is not None:
+        # One at a time: a reader that is slow to tell what it has put in force is not to double all there is.
+        if (segment := self._shared.sparse()) is not None:
             with self._shared.draft() as draft:
                 await pace.through(draft.move_out_of(segment))
                 await self._publish(draft)

@@ -348,7 +348,7 @@ _is_part: Final = and_(
 
 async def _stream(
     connection: AsyncConnection, query: Select[Any], *, at_once: int = _FETCHED_AT_ONCE
-) -> AsyncGenerator[Sequence[Row[Any]]]:
+) -> AsyncGenerator[Sequence[Any]]:
     """The rows of a query, so many at once: a turn of a generator costs more than most that is done with a row."""
     async with connection.stream(query, execution_options={"yield_per": at_once}) as rows:
         async for some in rows.partitions():

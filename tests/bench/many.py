@@ -89,8 +89,8 @@ class Many:
                 await writing.insert_rows("conference", conferences)
                 if await writing.key_in_use() is None:
                     await writing.use_key(keyring.current)
-                for conference in conferences:
-                    writing.changed(Kind.CONFERENCE, conference["id"])
+                for at in range(self.conferences):
+                    writing.changed(Kind.CONFERENCE, f"C-{at:07}")
                 for at in range(self.lists):
                     writing.changed(Kind.LIST, _owner(at).key)
             async with store.transaction() as connection:
