@@ -13,7 +13,7 @@ from loader.compiled import Block
 from loader.errors import BlockError, DatabaseError, KeyFileError
 from loader.keyring import Keyring
 from loader.model import Change, ListRevision, Owner, Position, Switch
-from loader.reader import read_lists
+from loader.reader import give_back, read_lists
 from loader.shared_index import Draft
 from loader.store import Store
 
@@ -64,6 +64,7 @@ async def load_all(
                     await pace.through(draft.put_list(listed.owner, result))
                     entries += result.count
                     size += result.size
+                    await pace.through(give_back(result))
                 else:
                     unopened[listed.owner] = listed, result
                 answered()

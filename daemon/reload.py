@@ -23,7 +23,7 @@ from loader.feed import Feed, FeedRestarted
 from loader.index import EMPTY, Index
 from loader.keyring import Keyring
 from loader.model import Change, Kind, Owner, Position, Revision
-from loader.reader import read_block
+from loader.reader import give_back, read_block
 from loader.shared_index import Draft, SharedIndex
 from loader.store import Store
 
@@ -353,6 +353,9 @@ class Follower:
                 await self._publish(draft)
             self._metrics.index_entries.inc(entries)
             self._metrics.index_bytes.inc(size)
+            for block in read.values():
+                if block is not None:
+                    await pace.through(give_back(block))
         await self._came_in_force(done)
         await self._tidy()
 

@@ -23,7 +23,7 @@ OFFSET: Final = 2**32 - 1
 
 _SHARE: Final = 64
 """A new segment has at least this part of all there is, so that there are a few hundred of them at most."""
-_STEP: Final = 2 * 1024 * 1024
+_STEP: Final = 1024 * 1024
 """Bytes that are copied, or given back, in one go: about a millisecond."""
 _ALIGNED: Final = 8
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from mmap import mmap
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, suppress
+from mmap import MADV_REMOVE, mmap
 from typing import Final
 
 from loader.compiled import Block
@@ -14,6 +14,7 @@ from loader.model import ListRevision, Owner
 from loader.store import Store
 
 _MAPPED_FROM: Final = 1024 * 1024
+_STEP: Final = 1024 * 1024
 _ATTEMPTS: Final = 3
 
 
@@ -77,6 +78,24 @@ async def read_lists(
 def new_buffer(size: int) -> memoryview:
     """Room for a block of this many bytes. A large one is not written to beforehand, which would take long."""
     return memoryview(mmap(-1, size)) if size >= _MAPPED_FROM else memoryview(bytearray(size))
+
+
+def give_back(block: Block) -> Iterator[None]:
+    """Give the memory of a block that was read back to the system, in steps, as all at once it would take long.
+
+    The block answers nobody afterwards.
+    """
+    buffer = block._data  # noqa: SLF001 - a block has no other use for its buffer
+    mapped = buffer.obj if isinstance(buffer, memoryview) else None
+    if not isinstance(mapped, mmap):
+        return
+    size = len(mapped)
+    for start in range(0, size, _STEP):
+        # The mapping is shared, as `mmap` makes it, so that MADV_DONTNEED would keep its pages. A system that knows no
+        # MADV_REMOVE gets them back with the mapping, all at once.
+        with suppress(OSError):
+            mapped.madvise(MADV_REMOVE, start, min(_STEP, size - start))
+        yield
 
 
 class _Opening:

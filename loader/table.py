@@ -103,48 +103,52 @@ class Draft:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._changed: dict[bytes, bytes | None] = {}
-        self._moved: set[int] = set()
+        self._changed: dict[int, dict[bytes, bytes | None]] = {}
+        """By leaf: one large dictionary would hold everybody up whenever it grows."""
         self._moves = False
 
     def get(self, key: bytes) -> bytes | None:
         """The value that a key will have."""
-        if key in self._changed:
-            return self._changed[key]
+        changed = self._changed.get(crc32(key) >> _SHIFT)
+        if changed is not None and key in changed:
+            return changed[key]
         return self._table.get(key)
 
     def set(self, key: bytes, value: bytes | None) -> None:
         """What the key's value is to be; None takes it out. Raises ValueError if the key is too long."""
         if len(key) > MAX_KEY:
             raise ValueError(f"a key has at most {MAX_KEY} bytes")
-        self._changed[key] = value
+        leaf = crc32(key) >> _SHIFT
+        changed = self._changed.get(leaf)
+        if changed is None:
+            self._changed[leaf] = {key: value}
+        else:
+            changed[key] = value
 
     def move(self, leaf: int) -> None:
         """Write the leaf of this number anew, also if nothing has changed in it."""
-        self._moved.add(leaf)
-        self._moves = True
+        self._changed.setdefault(leaf, {})
 
     def move_root(self) -> None:
         """Write the root anew, also if nothing has changed."""
         self._moves = True
 
     def pack(self, memory: Memory, retired: list[tuple[int, int]]) -> Iterator[Table | None]:
-        """Write it, in steps: each yields None, the last one the table. What it no longer needs is added to `retired`."""
+        """Write it, in steps: each yields None, the last one the table. What it no longer needs is added to `retired`.
+
+        The draft is used up by it.
+        """
         if not self._changed and not self._moves:
             yield self._table
             return
-        by_leaf: dict[int, list[bytes]] = {number: [] for number in self._moved}
-        for at, key in enumerate(self._changed):
-            by_leaf.setdefault(crc32(key) >> _SHIFT, []).append(key)
-            if at % 1000 == 999:
-                yield None
         old = self._table
         root = array("Q", bytes(old._root))  # noqa: SLF001 - both are this module's
         count = old.count
-        for number, keys in by_leaf.items():
+        while self._changed:
+            number, changed = self._changed.popitem()
             leaf = root[number]
             before = old._records(leaf)  # noqa: SLF001
-            after = self._after(before, keys)
+            after = _after(before, changed) if changed else before
             if leaf:
                 retired.append((leaf, old._words[leaf >> 32][(leaf & OFFSET) >> 2]))  # noqa: SLF001
             root[number] = memory.put(_packed(after)) if after else 0
@@ -154,17 +158,14 @@ class Draft:
             retired.append((old.address, _ROOT_SIZE))
         yield Table(memory, memory.put(memoryview(root).cast("B")), count)
 
-    def _after(self, records: list[tuple[int, bytes]], keys: list[bytes]) -> list[tuple[int, bytes]]:
-        if not keys:
-            return records
-        left_out = {bytes((len(key),)) + key for key in keys}
-        kept = [one for one in records if one[1][: 1 + one[1][0]] not in left_out]
-        for key in keys:
-            value = self._changed[key]
-            if value is not None:
-                kept.append((crc32(key), bytes((len(key),)) + key + value))
-        kept.sort()
-        return kept
+
+def _after(records: list[tuple[int, bytes]], changed: dict[bytes, bytes | None]) -> list[tuple[int, bytes]]:
+    """The records of a leaf with these changes."""
+    named = {bytes((len(key),)) + key: value for key, value in changed.items()}
+    after = [one for one in records if one[1][: 1 + one[1][0]] not in named]
+    after += [(crc32(name[1:]), name + value) for name, value in named.items() if value is not None]
+    after.sort()
+    return after
 
 
 def _packed(records: list[tuple[int, bytes]]) -> bytes:

@@ -29,7 +29,7 @@ from loader.store import schema
 from loader.store import tables as t
 from loader.store.writing import Writing, key_ids
 
-_FETCHED_AT_ONCE: Final = 500
+_FETCHED_AT_ONCE: Final = 200
 _SMALL: Final = 32 * 1024
 """Bytes of a block up to which blocks are fetched by the hundred; larger ones are fetched part by part."""
 _BIND_LIMIT: Final = 500
@@ -136,20 +136,16 @@ class Store:
                 (query.where(t.conference.c.id.in_(some)) for some in _slices(ids or ())),
                 (query.where(t.organizer.c.id.in_(some)) for some in _slices(organizers or ())),
             )
-        # One tuple an organizer, however many conferences there are.
-        owners: dict[str, tuple[Owner, ...]] = {}
         async with self._reading() as connection:
             for one in queries:
                 async for rows in _stream(connection, one):
                     for conference_id, organizer, title, passcode, pin_entry, code, company in rows:
-                        shared = owners.get(organizer)
-                        if shared is None:
-                            shared = owners[organizer] = (
-                                Owner(Level.ORGANIZER, organizer),
-                                Owner(Level.AUTHORIZATION_CODE, code),
-                                Owner(Level.COMPANY, company),
-                            )
-                        yield Conference(conference_id, title, Passcode(passcode), shared[0].id, pin_entry, shared)
+                        owners = (
+                            Owner(Level.ORGANIZER, organizer),
+                            Owner(Level.AUTHORIZATION_CODE, code),
+                            Owner(Level.COMPANY, company),
+                        )
+                        yield Conference(conference_id, title, Passcode(passcode), organizer, pin_entry, owners)
 
     async def conference(self, passcode: str) -> Conference | None:
         """The conference that has this passcode."""

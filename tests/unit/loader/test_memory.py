@@ -49,7 +49,7 @@ def test_what_is_put_stands_where_its_address_says(memory: Memory) -> None:
 
 
 def test_a_large_piece_is_copied_in_steps(memory: Memory) -> None:
-    data = os.urandom(5 * 1024 * 1024)
+    data = os.urandom(2_500_000)
     *before, address = memory.put_in_steps(memoryview(data))
     assert before == [0, 0]
     assert bytes(memory.at(address, len(data))) == data
