@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 from collections.abc import Iterator
@@ -43,7 +42,13 @@ class Many:
         self.conferences = _CONFERENCES * self.organizers
         self._patterns = list(_patterns(min(_PATTERNS, self.lists)))
         self._workplace = workplace
-        asyncio.run(self._write())
+
+    @classmethod
+    async def written(cls, workplace: Workplace, entries: int) -> Many:
+        """Written into the database of a workplace."""
+        many = cls(workplace, entries)
+        await many._write()
+        return many
 
     def callers(self, count: int) -> list[tuple[str, str]]:
         """Passcode and PIN of so many callers, all over the conferences and both kinds of lists."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from pathlib import Path
 from statistics import median
@@ -28,7 +29,7 @@ def run(
         large, small = Workplace(Path(one)), Workplace(Path(other))
         with small.daemon() as empty:
             empty_memory = empty.memory
-        many, few = Many(large, entries), Many(small, beside)
+        many, few = (asyncio.run(Many.written(place, count)) for place, count in ((large, entries), (small, beside)))
         seconds_to_ready = []
         for _ in range(starts - 1):
             with large.daemon() as daemon:
