@@ -18,7 +18,7 @@ _CALLERS: Final = 20_000
 
 
 def run(
-    *, entries: int = 10_000_000, beside: int = 10_000, starts: int = 3, rounds: int = 9, seconds: float = 5.0
+    *, large: int = 10_000_000, beside: int = 10_000, starts: int = 3, rounds: int = 9, seconds: float = 5.0
 ) -> list[Figure]:
     """Lists of about 100; half are organizers', half authorization codes', and each conference asks one of both.
 
@@ -26,15 +26,15 @@ def run(
     over its conferences. What is told of the answers are medians of the rounds, and of the ratios of each round.
     """
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
-        large, small = Workplace(Path(one)), Workplace(Path(other))
-        with small.daemon() as empty:
+        full, light = Workplace(Path(one)), Workplace(Path(other))
+        with light.daemon() as empty:
             empty_memory = empty.memory
-        many, few = (asyncio.run(Many.written(place, count)) for place, count in ((large, entries), (small, beside)))
+        many, few = asyncio.run(Many.written(full, large)), asyncio.run(Many.written(light, beside))
         seconds_to_ready = []
         for _ in range(starts - 1):
-            with large.daemon() as daemon:
+            with full.daemon() as daemon:
                 seconds_to_ready.append(daemon.seconds_to_ready)
-        with large.daemon() as daemon, small.daemon() as other_daemon:
+        with full.daemon() as daemon, light.daemon() as other_daemon:
             seconds_to_ready.append(daemon.seconds_to_ready)
             memory = daemon.memory - empty_memory
 
@@ -48,8 +48,8 @@ def run(
 
             loads, loads_beside = [], []
             for round_ in range(rounds):
-                loads.append(answers(daemon, large, many, round_))
-                loads_beside.append(answers(other_daemon, small, few, round_))
+                loads.append(answers(daemon, full, many, round_))
+                loads_beside.append(answers(other_daemon, light, few, round_))
     what = f"{many.entries:,} entries in {many.lists:,} lists"
     p50, p99, p50_beside, p99_beside = (
         1000 * median(times)
