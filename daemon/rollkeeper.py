@@ -1,4 +1,4 @@
-"""A process of its own that takes a journal's events into the database, and ends what time ends.
+"""A process of its own that takes the events of a daemon's journals into the database, and ends what time ends.
 
 Beside that it tells companies what happened, and erases what is too old.
 
@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,7 @@ import uvloop
 
 from daemon.background import beside
 from daemon.erasing import erase_for_ever
+from daemon.journals import Batch, Taking, next_batch
 from daemon.webhook_delivery import WebhookDelivery
 from loader.errors import DatabaseError, KeyFileError, StaleRevision
 from loader.journal_files import JournalReader
@@ -34,7 +36,7 @@ from loader.settings import Settings
 from loader.store import open_store
 from loader.store.deliveries import Deliveries
 from loader.store.keeping import Keeping
-from loader.store.rolls import Progress
+from loader.store.rolls import BEGINNING
 from loader.store.taking import RollTaker
 
 log = structlog.get_logger(__name__)
@@ -49,52 +51,76 @@ _LAST: Final = 10.0
 """Seconds for what is left at the end; the rest waits for the daemon's next start."""
 _AT_ONCE: Final = 500
 """Events in one transaction."""
+LEFT: Final = "--left"
+"""Before the folders of journals that nobody writes any more."""
+HURRIED: Final = "--hurried"
+"""Whether to take the processor's time like everybody."""
+_NICE: Final = 15
+"""How far it steps back otherwise (nice(2)): callers wait for answers, and for a roll only who looks at it."""
 
 
 class Told(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the daemon is told: how far the journal is taken, and what is in the way, if anything is."""
+    """What the daemon is told whenever some were taken: what is in the way, if anything is."""
 
-    segment: int
-    offset: int
     problem: str | None = None
     webhooks: dict[str, int] = {}
     """How many tries to tell a company came to what since the last line."""
 
 
 class RollKeeper:
-    """Takes one journal's events into one database."""
+    """Takes the events of journals into one database. Those that are `left` behind are taken once."""
 
-    def __init__(self, reader: JournalReader, taker: RollTaker, keyring: Keyring, *, call_timeout: float) -> None:
-        self._reader = reader
+    def __init__(
+        self,
+        journals: Sequence[JournalReader],
+        taker: RollTaker,
+        keyring: Keyring,
+        *,
+        call_timeout: float,
+        left: Sequence[JournalReader] = (),
+    ) -> None:
+        self._journals = [Taking(reader) for reader in journals]
+        self._left = [Taking(reader) for reader in left]
         self._taker = taker
         self._keyring = keyring
         self._call_timeout = call_timeout
         self._swept = 0.0
-        self.progress: Progress | None = None
-        """How far the journal is taken; None until that is known."""
+        self.taken = 0
+        """How many events were taken."""
 
     async def take(self) -> None:
-        """Put all that is in the journal now into the database. Raises DatabaseUnavailable, KeyFileError, OSError.
+        """Put all that is in the journals now into the database. Raises DatabaseUnavailable, KeyFileError, OSError.
 
         What comes meanwhile waits for the next time: others write too, and there is more to do than this.
         """
-        if self.progress is None:
-            self.progress = await self._taker.progress(self._reader.id)
+        now = time.time()
+        journals = [*self._left, *self._journals]
+        for one in journals:
+            if one.progress is None:
+                one.begin_at(await self._taker.progress(one.reader.id))
         while True:
-            events, place = self._reader.read(self.progress, _AT_ONCE)
-            if place == self.progress:
+            batch = next_batch(journals, _AT_ONCE, now)
+            if batch.places and not await self._apply(batch):
+                continue
+            if batch.is_all:
+                self._left = []
                 return
-            try:
-                await self._taker.apply(self._keyring, events, self._reader.id, self.progress, place)
-                is_all = len(events) < _AT_ONCE
-            except StaleRevision:
-                # The keeper of a daemon that was killed is still at work.
-                place = await self._taker.progress(self._reader.id)
-                is_all = False
-            self.progress = place
-            self._reader.forget(place)
-            if is_all:
-                return
+
+    async def _apply(self, batch: Batch) -> bool:
+        """Whether it was taken; otherwise what is read next is what is left of it."""
+        taken = {one.reader.id: (one.progress or BEGINNING, place) for one, place in batch.places.items()}
+        try:
+            await self._taker.apply_all(self._keyring, batch.events, taken)
+        except StaleRevision:
+            # The keeper of a daemon that was killed is still at work.
+            for one in (*self._left, *self._journals):
+                one.begin_at(await self._taker.progress(one.reader.id))
+            return False
+        for one, place in batch.places.items():
+            one.progress = place
+            one.reader.forget(place)
+        self.taken += len(batch.events)
+        return True
 
     async def sweep(self) -> None:
         """End what time ends, now and then."""
@@ -103,7 +129,7 @@ class RollKeeper:
             self._swept = time.monotonic()
 
 
-async def keep(settings: Settings, folder: Path) -> None:
+async def keep(settings: Settings, folders: Sequence[Path], left: Sequence[Path], *, hurried: bool) -> None:
     """Take events until the standard input ends, and then what is left."""
     news, over = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -121,7 +147,7 @@ async def keep(settings: Settings, folder: Path) -> None:
         try:
             # The same keys in each try: a rotation meanwhile may have taken some from the file.
             keys = keys or FollowedKeys(Keyring.load(Path(settings.key.file)))
-            await _keep(settings, folder, keys, news, over)
+            await _keep(settings, folders, left, keys, news, over, hurried=hurried)
         except (DatabaseError, KeyFileError, OSError) as error:
             problem = str(error)
         except Exception as error:
@@ -132,31 +158,50 @@ async def keep(settings: Settings, folder: Path) -> None:
         if problem != told:
             log.error("rolls_not_kept", problem=problem)
             told = problem
-        _say(Told(0, 0, problem))
+        _say(Told(problem))
         with suppress(TimeoutError):
             async with asyncio.timeout(_AGAIN):
                 await over.wait()
 
 
-async def _keep(settings: Settings, folder: Path, keys: FollowedKeys, news: asyncio.Event, over: asyncio.Event) -> None:
+async def _keep(
+    settings: Settings,
+    folders: Sequence[Path],
+    left: Sequence[Path],
+    keys: FollowedKeys,
+    news: asyncio.Event,
+    over: asyncio.Event,
+    *,
+    hurried: bool,
+) -> None:
     keyring = keys()
     async with open_store(settings.database.url) as store:
         taker = RollTaker(store, quiet=settings.roll.quiet)
-        reader = JournalReader(folder, keys)
-        keeper = RollKeeper(reader, taker, keyring, call_timeout=settings.roll.call_timeout)
+        keeper = RollKeeper(
+            [JournalReader(folder, keys) for folder in folders],
+            taker,
+            keyring,
+            call_timeout=settings.roll.call_timeout,
+            left=_readable(left, keys),
+        )
         telling = WebhookDelivery(Deliveries(store), keyring, private=settings.roll.webhook_private)
         async with telling.running(), beside(erase_for_ever(Keeping(store, settings.roll.keep_days))):
             said = None
             while not over.is_set():
                 news.clear()
-                before = keeper.progress
+                before = keeper.taken
                 await keeper.take()
-                if keeper.progress != before:
+                if keeper.taken != before:
                     telling.news.set()
                 await keeper.sweep()
-                if keeper.progress is not None and (keeper.progress != said or telling.results):
-                    said = keeper.progress
-                    _say(Told(said.segment, said.offset, webhooks=dict(telling.results)))
+                if not hurried:
+                    # Not before: who starts or stops the daemon waits for this.
+                    hurried = True
+                    with suppress(OSError):
+                        os.nice(_NICE)
+                if keeper.taken != said or telling.results:
+                    said = keeper.taken
+                    _say(Told(webhooks=dict(telling.results)))
                     telling.results.clear()
                 await asyncio.sleep(_AT_MOST_EVERY)
                 with suppress(TimeoutError):
@@ -166,13 +211,27 @@ async def _keep(settings: Settings, folder: Path, keys: FollowedKeys, news: asyn
                 await keeper.take()
 
 
+def _readable(left: Sequence[Path], keys: FollowedKeys) -> list[JournalReader]:
+    """Of the journals that were left behind: one that is damaged does not stand in the way of the others."""
+    readers = []
+    for folder in left:
+        try:
+            readers.append(JournalReader(folder, keys))
+        except OSError as error:
+            log.error("journal_left", folder=str(folder), problem=error.strerror)
+    return readers
+
+
 def _say(told: Told) -> None:
     with suppress(OSError):  # nobody may hear it any more
         os.write(1, msgspec.json.encode(told) + b"\n")
 
 
 def main() -> None:
-    """The daemon calls this: the journal's folder in the command line, the settings in the first line of the input."""
+    """The daemon calls this: the folders of journals in the command line, the settings in the first line of the input.
+
+    See `LEFT` and `HURRIED`.
+    """
     line = b""
     while not line.endswith(b"\n"):
         some = os.read(0, 1)
@@ -184,9 +243,10 @@ def main() -> None:
     # Who stops a service may signal all its processes: this one has to take what the daemon still answers.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    with suppress(OSError):
-        os.nice(5)
-    uvloop.run(keep(settings, Path(sys.argv[1])))
+    arguments = [*(one for one in sys.argv[1:] if one != HURRIED), LEFT]
+    at = arguments.index(LEFT)
+    folders, left = ([Path(one) for one in some if one != LEFT] for some in (arguments[:at], arguments[at:]))
+    uvloop.run(keep(settings, folders, left, hurried=HURRIED in sys.argv))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -89,15 +89,15 @@ class RollTaker:
 
         Raises StaleRevision if the journal has come further meanwhile: another keeper has taken them.
         """
-        values = {"segment": now_at.segment, "offset": now_at.offset}
-        journal = t.journal.c
-        where = and_(journal.id == journal_id, journal.segment == since.segment, journal.offset == since.offset)
+        await self.apply_all(keyring, events, {journal_id: (since, now_at)})
+
+    async def apply_all(
+        self, keyring: Keyring, events: Sequence[Event], taken: Mapping[str, tuple[Progress, Progress]]
+    ) -> None:
+        """The same of several journals, whose events are given in their order; `taken` is by the journal's ID."""
         async with self._store.transaction() as connection:
-            if (await connection.execute(update(t.journal).where(where).values(**values))).rowcount == 0:
-                known = (await connection.execute(select(journal.id).where(journal.id == journal_id))).first()
-                if since != BEGINNING or known is not None:
-                    raise StaleRevision("the journal has come further")
-                await connection.execute(insert(t.journal).values(id=journal_id, **values))
+            for journal_id, (since, now_at) in taken.items():
+                await _move_on(connection, journal_id, since, now_at)
             await _Applying(connection, await key_in_use(connection, keyring), self._quiet).apply(events)
 
     async def sweep(self, now: float, call_timeout: float, keyring: Keyring | None = None) -> list[int]:
@@ -137,6 +137,18 @@ class RollTaker:
             if keyring is not None:
                 await _tell_ended(connection, keyring, rows, now)
             return [row.id for row in rows]
+
+
+async def _move_on(connection: AsyncConnection, journal_id: str, since: Progress, now_at: Progress) -> None:
+    """Raises StaleRevision if the journal stands elsewhere."""
+    values = {"segment": now_at.segment, "offset": now_at.offset}
+    journal = t.journal.c
+    where = and_(journal.id == journal_id, journal.segment == since.segment, journal.offset == since.offset)
+    if (await connection.execute(update(t.journal).where(where).values(**values))).rowcount == 0:
+        known = (await connection.execute(select(journal.id).where(journal.id == journal_id))).first()
+        if since != BEGINNING or known is not None:
+            raise StaleRevision("the journal has come further")
+        await connection.execute(insert(t.journal).values(id=journal_id, **values))
 
 
 class _Applying:

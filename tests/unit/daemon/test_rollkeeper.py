@@ -1,6 +1,6 @@
 """The keeper: what is in the journal comes into the database, and nothing else has to wait for that."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -31,10 +31,10 @@ class _BusyTaker(RollTaker):
         self.journal = journal
         self.taken: list[int] = []
 
-    async def apply(
-        self, keyring: Keyring, events: Sequence[Event], journal_id: str, since: Progress, now_at: Progress
+    async def apply_all(
+        self, keyring: Keyring, events: Sequence[Event], taken: Mapping[str, tuple[Progress, Progress]]
     ) -> None:
-        await super().apply(keyring, events, journal_id, since, now_at)
+        await super().apply_all(keyring, events, taken)
         self.taken.append(len(events))
         assert len(self.taken) < 20, "it takes for ever"
         self.journal.append(Left(1.0, "pbx-1", "1"))
@@ -47,7 +47,7 @@ async def test_who_takes_what_has_come_does_not_go_on_for_as_long_as_more_comes(
     """Calls are ended, companies are told and others write even while callers come all the time."""
     monkeypatch.setattr(rollkeeper, "_AT_ONCE", 10)
     taker = _BusyTaker(store, journal)
-    keeper = RollKeeper(JournalReader(journal.folder, lambda: keyring), taker, keyring, call_timeout=60.0)
+    keeper = RollKeeper([JournalReader(journal.folder, lambda: keyring)], taker, keyring, call_timeout=60.0)
     for number in range(25):
         journal.append(Left(float(number), "pbx-1", str(number)))
         await journal.kept()
