@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from typing import Final, TypeAlias
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+from typing import Any, Final, TypeAlias
 
 import structlog
 from aiohttp import web
@@ -51,6 +51,29 @@ class Ports:
     def holds(self, setting: str) -> bool:
         """Whether systemd holds a socket for this port that it has not taken yet: who connects to it waits."""
         return setting in self._handed
+
+    async def shared(
+        self, setting: str, host: str, port: int, processes: int, backlog: int
+    ) -> list[list[socket.socket]]:
+        """The sockets of a port for so many processes, listening; the first of them are this process's own.
+
+        Each process has one of its own for each address, among which the system shares out who connects; those that
+        systemd holds are every process's. While one of them is open, who connects to it is not lost: whoever has its
+        copy may accept him. Raises PortError.
+        """
+        handed = self._handed.get(setting)
+        if handed is not None:
+            return [list(handed), *([one.dup() for one in handed] for _ in range(processes - 1))]
+        try:
+            sockets = await _bound_together(host, port, processes)
+        except OSError as error:
+            raise PortError(setting, host, port, error) from None
+        for each in sockets:
+            for one in each:
+                # Not before all are bound: who is there first would else be the one to accept all.
+                one.listen(backlog)
+        self._handed[setting] = sockets[0]
+        return sockets
 
     def tell_unused(self) -> None:
         """Tell of the sockets that no port has taken: who connects to them waits for ever."""
@@ -168,6 +191,8 @@ class _Handshakes:
         finally:
             for one in sockets:
                 self._loop.remove_reader(one)
+                for connection in _waiting(one, self._most):
+                    self._begin(connection)
                 # Who comes now is better told at once, or is answered by the next service.
                 one.close()
             following.cancel()
@@ -191,14 +216,17 @@ class _Handshakes:
                     return
                 # Anything else is the fault of that one connection (accept(2)).
                 continue
-            connection.setblocking(False)
-            task = self._loop.create_task(self._shake_hands(connection))
-            self._under_way[task] = None
-            task.add_done_callback(self._is_over)
-            if len(self._under_way) > self._most:
-                oldest = next(iter(self._under_way))
-                del self._under_way[oldest]
-                oldest.cancel()
+            self._begin(connection)
+
+    def _begin(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        task = self._loop.create_task(self._shake_hands(connection))
+        self._under_way[task] = None
+        task.add_done_callback(self._is_over)
+        if len(self._under_way) > self._most:
+            oldest = next(iter(self._under_way))
+            del self._under_way[oldest]
+            oldest.cancel()
 
     def _is_over(self, task: asyncio.Task[None]) -> None:
         self._under_way.pop(task, None)
@@ -219,6 +247,15 @@ class _Handshakes:
             self._port.refused(TimeoutError())
 
 
+def _waiting(listening: socket.socket, most: int) -> Iterator[socket.socket]:
+    """Those who wait to be accepted, up to so many: others may go on coming."""
+    with suppress(OSError):
+        for _ in range(most):
+            connection, _address = listening.accept()
+            connection.setblocking(False)
+            yield connection
+
+
 @asynccontextmanager
 async def _plain(factory: ProtocolFactory, sockets: Sequence[socket.socket], backlog: int) -> AsyncGenerator[None]:
     loop = asyncio.get_running_loop()
@@ -226,24 +263,76 @@ async def _plain(factory: ProtocolFactory, sockets: Sequence[socket.socket], bac
     try:
         yield
     finally:
+        # Who is connected as far as he knows would be told that he is not.
+        waiting = [connection for one in sockets for connection in _waiting(one, backlog)]
         for server in servers:
             server.close()
+        for connection in waiting:
+            await loop.connect_accepted_socket(factory, connection)
 
 
 async def _bound(host: str, port: int, kind: socket.SocketKind) -> list[socket.socket]:
     """Sockets that are bound to all addresses of a host. Raises OSError."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)
     with ExitStack() as stack:
         sockets = []
-        for family, _, protocol, _, address in dict.fromkeys(found):
-            one = stack.enter_context(socket.socket(family, kind, protocol))
-            one.setblocking(False)
-            if kind == socket.SOCK_STREAM:
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            one.bind(address)
-            sockets.append(one)
+        for family, protocol, address in await _addresses(host, port, kind):
+            sockets.append(_bound_to(family, kind, protocol, address, stack))
         stack.pop_all()
     return sockets
+
+
+async def _bound_together(host: str, port: int, processes: int) -> list[list[socket.socket]]:
+    """For each of so many processes such sockets, which share what comes. Raises OSError."""
+    sockets: list[list[socket.socket]] = [[] for _ in range(processes)]
+    with ExitStack() as stack:
+        for family, protocol, address in await _addresses(host, port, socket.SOCK_STREAM):
+            with ExitStack() as first:
+                # Without it another service of the same user could listen here too, and nobody would be told.
+                probe = _bound_to(family, socket.SOCK_STREAM, protocol, address, first)
+                probe.listen()
+                free = probe.getsockname()
+            for each in sockets:
+                each.append(_bound_to(family, socket.SOCK_STREAM, protocol, free, stack, is_shared=True))
+        stack.pop_all()
+    return sockets
+
+
+def beside_these(sockets: Sequence[socket.socket], backlog: int) -> list[socket.socket]:
+    """Sockets of one more process, which share what comes with those that it has :meth:`Ports.shared`. Raises OSError."""
+    with ExitStack() as stack:
+        found = [
+            _bound_to(one.family, socket.SOCK_STREAM, one.proto, one.getsockname(), stack, is_shared=True)
+            for one in sockets
+        ]
+        for one in found:
+            one.listen(backlog)
+        stack.pop_all()
+    return found
+
+
+async def _addresses(
+    host: str, port: int, kind: socket.SocketKind
+) -> Iterable[tuple[socket.AddressFamily, int, tuple[Any, ...]]]:
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)
+    return dict.fromkeys((family, protocol, address) for family, _, protocol, _, address in found)
+
+
+def _bound_to(
+    family: socket.AddressFamily,
+    kind: socket.SocketKind,
+    protocol: int,
+    address: tuple[Any, ...],
+    stack: ExitStack,
+    *,
+    is_shared: bool = False,
+) -> socket.socket:
+    one = stack.enter_context(socket.socket(family, kind, protocol))
+    one.setblocking(False)
+    if kind == socket.SOCK_STREAM:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if is_shared:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if family == socket.AF_INET6:
+        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    one.bind(address)
+    return one

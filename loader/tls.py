@@ -10,7 +10,7 @@ import asyncio
 import ssl
 import time
 from pathlib import Path
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NamedTuple, NoReturn, Protocol
 
 import structlog
 from cryptography import x509
@@ -31,10 +31,26 @@ _CHECKED_FOR: Final = 60.0
 Python cannot forbid it, but they belong to their context."""
 
 
-class TlsMetrics:
-    """What is counted of the TLS of a service's ports. `prefix` is that of its metrics."""
+class Labelled(Protocol):
+    """A counter with labels."""
 
-    def __init__(self, registry: CollectorRegistry | None, prefix: str) -> None:
+    def labels(self, *labels: str) -> Countable: ...
+
+
+class Countable(Protocol):
+    """One number of it."""
+
+    def inc(self) -> None:
+        """Count one more."""
+
+
+class TlsMetrics:
+    """What is counted of the TLS of a service's ports. `prefix` is that of its metrics.
+
+    `refused` counts handshakes, where it is not to be a counter of this process alone.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None, prefix: str, refused: Labelled | None = None) -> None:
         self._expires = Gauge(
             f"{prefix}_certificate_expires_timestamp_seconds",
             "When the certificate that a port has in force expires, in seconds since 1970.",
@@ -47,12 +63,12 @@ class TlsMetrics:
             ["port"],
             registry=registry,
         )
-        self._refused = Counter(
-            f"{prefix}_handshakes_refused",
-            "TLS handshakes that came to nothing, by why.",
-            ["port", "why"],
-            registry=registry,
-        )
+        self._refused = refused or Counter(*self.handshakes_refused(prefix), ["port", "why"], registry=registry)
+
+    @staticmethod
+    def handshakes_refused(prefix: str) -> tuple[str, str]:
+        """The name of the counter of handshakes, and what it is."""
+        return f"{prefix}_handshakes_refused", "TLS handshakes that came to nothing, by why."
 
     def in_force(self, port: str, expires: float) -> None:
         """A port has taken a certificate that expires then."""

@@ -529,3 +529,104 @@ async def test_a_socket_of_another_kind_or_that_nobody_wants_is_told(listening: 
         with structlog.testing.capture_logs() as logs:
             Ports(None, {"doors.httapi.port": [deaf]}).tell_unused()
         assert [(line["event"], line["name"]) for line in logs] == [("socket_not_used", "doors.httapi.port")]
+
+
+@asynccontextmanager
+async def answering(ports: Ports, port: int = 0) -> AsyncGenerator[int]:
+    """A plain server that says which one it is: its port."""
+
+    async def answer(_request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(text="answered")
+
+    runner = web.ServerRunner(web.Server(answer, access_log=None))
+    async with ports.listening(runner, "daemon.port", "127.0.0.1", port, backlog=100, last_words=0.2) as listened:
+        yield listened
+
+
+def ask(port: int) -> socket.socket:
+    """Connect and ask, from this thread: nobody accepts meanwhile."""
+    client = socket.create_connection(("127.0.0.1", port), timeout=10)
+    client.sendall(REQUEST)
+    return client
+
+
+@pytest.mark.parametrize("loop_factory", LOOPS)
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_who_has_connected_before_the_end_is_answered_though_nobody_had_accepted_him(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop], encrypted: bool, listening: Listening
+) -> None:
+    async def run() -> None:
+        if encrypted:
+            async with listening.open():
+                clients = [socket.create_connection(("127.0.0.1", listening.port), 10) for _ in range(5)]
+                asked = [asyncio.create_task(asyncio.to_thread(asked_with_tls, client)) for client in clients]
+            assert await asyncio.gather(*asked) == [True] * 5
+            return
+        async with answering(Ports()) as port:
+            clients = [ask(port) for _ in range(50)]
+        for client in clients:
+            with client:
+                assert b"answered" in client.recv(1000)
+
+    def asked_with_tls(client: socket.socket) -> bool:
+        with listening.trust().wrap_socket(client, server_hostname="localhost") as spoken:
+            return bool(spoken.version())
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(run())
+
+
+async def test_several_share_a_port_and_whoever_has_a_copy_may_accept() -> None:
+    ports = Ports()
+    mine, his, third = await ports.shared("daemon.port", "127.0.0.1", 0, 3, 100)
+    port = mine[0].getsockname()[1]
+    assert {one.getsockname() for one in (*mine, *his, *third)} == {("127.0.0.1", port)}
+    copy = his[0].dup()
+    clients = [ask(port) for _ in range(60)]
+    # The process that had this one has ended: its successor takes the copy.
+    his[0].close()
+    waiting = 0
+    with copy:
+        while True:
+            try:
+                connection, _ = copy.accept()
+            except BlockingIOError:
+                break
+            connection.close()
+            waiting += 1
+    assert waiting > 5
+    third[0].close()
+    assert not ports.holds("operations")
+    async with answering(ports) as listened:
+        assert listened == port
+        with socket.create_connection(("127.0.0.1", port), 10) as late:
+            late.sendall(REQUEST)
+            assert b"answered" in await asyncio.to_thread(late.recv, 1000)
+    for client in clients:
+        client.close()
+
+
+async def test_a_port_that_another_has_is_not_shared_with_him() -> None:
+    first = Ports()
+    (sockets, more) = await first.shared("daemon.port", "127.0.0.1", 0, 2, 100)
+    port = sockets[0].getsockname()[1]
+    with pytest.raises(PortError, match="is in use"):
+        await Ports().shared("daemon.port", "127.0.0.1", port, 2, 100)
+    (another,) = module.beside_these(sockets, 100)
+    assert another.getsockname()[1] == port
+    for one in (*sockets, *more, another):
+        one.close()
+
+
+async def test_of_a_socket_that_was_handed_over_each_process_has_a_copy() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as handed:
+        handed.setblocking(False)
+        ports = Ports(handed={"daemon.port": [handed]})
+        mine, his = await ports.shared("daemon.port", "127.0.0.1", 1, 2, 100)
+        assert mine == [handed]
+        assert ports.holds("daemon.port")
+        his[0].close()
+        async with answering(ports) as port:
+            with socket.create_connection(("127.0.0.1", port), 10) as client:
+                client.sendall(REQUEST)
+                assert b"answered" in await asyncio.to_thread(client.recv, 1000)
