@@ -6,7 +6,7 @@ import asyncio
 import signal
 import socket
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -16,15 +16,16 @@ import structlog
 from aiohttp import web
 
 from daemon.background import beside
+from daemon.counters import Counters
 from daemon.counting_throttle import CountingThrottle
-from daemon.doors.http import DOOR, HttpDoor
+from daemon.doors.http_port import BACKLOG, SETTING, http_server
 from daemon.doors.http_server import HttpServer
-from daemon.doors.openapi import document
 from daemon.doors.opening import enabled, opened
 from daemon.doors.surroundings import Surroundings
 from daemon.health import Health
 from daemon.journal import MOST_WAITING, Journal
 from daemon.journalled_roll import JournalledRoll
+from daemon.journals import left_behind
 from daemon.live import Live
 from daemon.metrics import Metrics
 from daemon.ops import DOOR as OPERATIONS
@@ -33,24 +34,27 @@ from daemon.presence import Presence
 from daemon.reload import Follower
 from daemon.rereading import needing_restart
 from daemon.rollkeeping import RollKeeping
-from daemon.throttling import Throttling
+from daemon.shared_rates import SharedRates
+from daemon.shares import Shares
+from daemon.throttling import Throttling, open_counters
+from daemon.worker_nursery import Nursery
+from daemon.workers import NoWorkers, Siblings, Workers
 from loader.connections import Limits
 from loader.errors import DatabaseError, DatabaseUnavailable, KeyFileError, SettingsError
 from loader.journal_files import JournalReader
 from loader.keyring import FollowedKeys, Keyring
 from loader.logs import configure_logs
+from loader.model import Switch
 from loader.ports import Ports
 from loader.service import most_connections
 from loader.settings import Settings
+from loader.shared_index import SharedIndex
 from loader.store import open_store, sqlite_file
 from loader.store.rolls import RollBook
 from loader.systemd import ServiceManager, take_sockets
 
 log = structlog.get_logger(__name__)
 
-_PORT: Final = "daemon.port"
-_BACKLOG: Final = 1024
-"""Connections that may wait to be accepted: a thousand callers may join in the same second."""
 _TRY_AGAIN: Final = 1.0
 """Seconds between two tries to read the database at the start."""
 _HELD: Final = 5.0
@@ -60,18 +64,42 @@ _OPERATIONS_TIMEOUT: Final = 1.0
 _OPERATIONS_CONNECTIONS: Final = 100
 
 
-class Daemon:
-    """One daemon. `read_settings` reads the settings again, on SIGHUP. Raises KeyFileError."""
+class _Live(Live):
+    """What the main process answers from; its workers are told of the same tokens."""
 
-    def __init__(self, settings: Settings, read_settings: Callable[[], Settings]) -> None:
+    __slots__ = ("siblings",)
+
+    siblings: Siblings
+
+    def swap_switches(self, switches: Iterable[Switch]) -> None:
+        listed = list(switches)
+        super().swap_switches(listed)
+        self.siblings.swap_switches(listed)
+
+
+class Daemon:
+    """One daemon. `read_settings` reads the settings again, on SIGHUP. Raises KeyFileError.
+
+    With a `nursery` it has as many workers as the settings say, this process among them.
+    """
+
+    def __init__(
+        self, settings: Settings, read_settings: Callable[[], Settings], nursery: Nursery | None = None
+    ) -> None:
         self._started_with = self._settings = settings
         self._read_settings = read_settings
         self._version = version("rollcall")
         self._keyring = Keyring.load(Path(settings.key.file))
         self._journal_keys = FollowedKeys(self._keyring)
-        self._live = Live(settings.daemon.switch_rate)
+        self._nursery = nursery
+        self._rates = SharedRates() if nursery else None
+        self._shares = Shares(settings.daemon.workers if nursery else 1)
+        self._index = SharedIndex()
+        rate = settings.daemon.switch_rate
+        self._live = _Live(rate, self._rates.limit) if self._rates else _Live(rate)
+        self._siblings: Siblings
         self._health = Health(settings.daemon.stale_after)
-        self._metrics = Metrics(self._version)
+        self._metrics = Metrics(self._version, self._shares)
         self._metrics.database_up.set_function(lambda: float(self._health.database_up(time.monotonic())))
         self._manager = ServiceManager()
         self._ports = Ports(self._metrics.tls, take_sockets())
@@ -92,16 +120,17 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
         loop.add_signal_handler(signal.SIGHUP, hung_up.set)
-        settings, refusals = self._settings.daemon, self._metrics.refusals
+        settings = self._settings.daemon
         journal = self._open_journal()
-        roll = JournalledRoll(journal, self._is_known_call)
+        roll = JournalledRoll(journal, self._is_known_elsewhere, processes=settings.workers)
         roll.remember(JournalReader(journal.folder, self._journal_keys).left_behind(MOST_WAITING))
         self._keeping = keeping = RollKeeping(journal, lambda: self._settings, self._metrics.webhooks)
         self._metrics.roll_backlog.set_function(keeping.backlog)
-        self._health.rolls_problem = lambda: journal.problem or keeping.problem
+        self._health.rolls_problem = lambda: journal.problem or self._siblings.problem or keeping.problem
         self._metrics.rolls_kept.set_function(lambda: float(self._health.rolls_problem() is None))
-        self._metrics.roll_events_waiting.set_function(lambda: float(journal.waiting))
-        throttling = Throttling(self._settings.throttle, lambda: self._journal_keys(), self._metrics, roll.locked)  # noqa: PLW0108
+        self._metrics.events_waiting_here = lambda: journal.waiting
+        counters = open_counters(self._settings.throttle, self._journal_keys, shared=self._nursery is not None)
+        throttling = Throttling(counters, self._settings.throttle, self._metrics, roll.locked)
         self._throttle = throttling.throttle
         surroundings = Surroundings(
             self._live,
@@ -113,64 +142,84 @@ class Daemon:
             limits=Limits(most_connections(settings.max_connections), settings.idle_timeout, settings.head_timeout),
             ports=self._ports,
         )
-        http = HttpDoor(
-            self._live,
-            surroundings.verifier(DOOR),
-            document(self._version),
-            roll,
-            self._metrics.call_events(DOOR),
-            self._metrics.tokens_refused(DOOR),
-        )
-        door = HttpServer(
-            http.gets,
-            refusals(DOOR),
-            posts=http.posts,
-            late_posts=http.late_posts,
-            when_kept=roll.when_kept,
-            at_once=settings.at_once,
-            drain_timeout=surroundings.drain_timeout,
-            limits=surroundings.limits,
-        )
+        workers = self._siblings = self._live.siblings = self._make_workers(counters, roll, keeping)
+        door = http_server(surroundings, settings, self._version)
         operations = HttpServer(
             Operations(self._health, self._metrics.registry).gets,
-            refusals(OPERATIONS),
+            self._metrics.refusals(OPERATIONS),
             drain_timeout=lambda: _OPERATIONS_TIMEOUT,
             limits=Limits(most_connections(_OPERATIONS_CONNECTIONS)),
         )
         stopped = asyncio.create_task(stopping.wait())
         async with (
-            throttling.lasting(),
+            throttling.lasting(lambda: self._journal_keys()),  # noqa: PLW0108 - SIGHUP may name another file
             self._manager.watched(self._status),
             beside(self._manager.reload_whenever(hung_up, self._read_all_again)),
-            keeping.keeping(),
+            workers.working(),
+            self._kept(keeping, roll),
             _closed_at_the_end(journal, roll),
             self._ports.listening(
                 web.ServerRunner(operations), "daemon.ops_port", settings.ops_host, settings.ops_port
             ) as ops_port,
             self._following(stopped) as following,
+            workers.listening(self._ports),
             self._ports.listening(
                 web.ServerRunner(door),
-                _PORT,
+                SETTING,
                 settings.host,
                 settings.port,
                 tls=settings.tls,
-                backlog=_BACKLOG,
+                backlog=BACKLOG,
             ) as port,
             opened(enabled(self._settings.doors, surroundings)),
         ):
             self._ports.tell_unused()
             log.info("listening", host=settings.host, port=port, ops_port=ops_port, version=self._version)
             self._port.set_result(port)
-            await asyncio.wait((following, stopped), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((following, stopped, workers.gone), return_when=asyncio.FIRST_COMPLETED)
             if following.done():
                 following.result()
             log.info("draining")
             self._health.draining = True
             self._manager.stopping()
+            workers.drain()
             if not self._health.loaded:
                 # What comes in force now is of no use to anybody.
                 following.cancel()
         log.info("stopped")
+        if workers.gone.done():
+            workers.gone.result()
+
+    def _make_workers(self, counters: Counters, roll: JournalledRoll, keeping: RollKeeping) -> Workers | NoWorkers:
+        if self._nursery is None or self._rates is None:
+            return NoWorkers()
+        return Workers(
+            self._nursery,
+            self._started_with,
+            self._metrics,
+            self._index,
+            counters,
+            self._rates,
+            self._shares,
+            journal=keeping.keep_too,
+            news=keeping.tell,
+            is_known=roll.knows,
+        )
+
+    @asynccontextmanager
+    async def _kept(self, keeping: RollKeeping, roll: JournalledRoll) -> AsyncGenerator[None]:
+        """Events are kept as long as the context lasts, also those of before that nobody has taken."""
+        left = left_behind(Path(self._started_with.roll.journal), keeping.folders)
+        for folder in left:
+            self._remember(roll, folder)
+        keeping.keep_left(left)
+        async with keeping.keeping():
+            yield
+
+    def _remember(self, roll: JournalledRoll, folder: Path) -> None:
+        """Calls of before this start are known, though they may not be in the database yet."""
+        with suppress(OSError):  # of another daemon: its keeper tells what is wrong with it
+            roll.remember(JournalReader(folder, self._journal_keys).left_behind(MOST_WAITING))
 
     @asynccontextmanager
     async def _following(self, stopped: asyncio.Task[object]) -> AsyncGenerator[asyncio.Task[None]]:
@@ -179,7 +228,7 @@ class Daemon:
         following = asyncio.create_task(self._follow())
         loaded = asyncio.create_task(self._loaded.wait())
         try:
-            if self._ports.holds(_PORT):
+            if self._ports.holds(SETTING):
                 # Who connects meanwhile waits with systemd, which is better than to be answered 503.
                 await asyncio.wait((following, loaded, stopped), timeout=_HELD, return_when=asyncio.FIRST_COMPLETED)
             yield following
@@ -195,14 +244,19 @@ class Daemon:
             Path(settings.journal),
             lambda: self._journal_keys(),  # noqa: PLW0108 - SIGHUP may name another file
             synced=settings.durability == "disk",
-            limit=settings.journal_limit,
+            limit=settings.journal_limit // self._started_with.daemon.workers,
             dropped=self._metrics.roll_events_dropped,
         )
 
-    async def _is_known_call(self, source: str, call_id: str) -> bool:
+    async def _is_known_elsewhere(self, source: str, call_id: str) -> bool:
+        known = await self._siblings.knows(source, call_id)
+        if known:
+            return True
         if self._book is None:
             raise DatabaseUnavailable("the database is not open")
-        return await self._book.knows(source, call_id)
+        if not (found := await self._book.knows(source, call_id)) and known is None:
+            raise DatabaseUnavailable("not all workers can be asked")
+        return found
 
     async def _follow(self) -> None:
         url = self._started_with.database.url
@@ -220,6 +274,8 @@ class Daemon:
                         interval=self._settings.daemon.poll_interval,
                         database_file=sqlite_file(url),
                         unlock=self._unlock,
+                        shared=self._index,
+                        everywhere=self._siblings.in_force,
                     )
                     self._book = RollBook(store)
                     await follower.load()
@@ -255,7 +311,9 @@ class Daemon:
         with suppress(DatabaseError):
             async with open_store(url, as_it_lies=True) as store:
                 interval = self._settings.daemon.poll_interval
-                follower = Follower(store, self._keyring, self._live, self._health, self._metrics, interval=interval)
+                follower = Follower(
+                    store, self._keyring, self._live, self._health, self._metrics, interval=interval, shared=self._index
+                )
                 await follower.load(if_still=lambda: _lying(file) == lying)
                 self._follower = follower
                 self._loaded.set()
@@ -289,6 +347,7 @@ class Daemon:
         if new.key.file != self._settings.key.file and self._keeping is not None:
             self._keeping.start_anew()
         self._settings = new
+        self._siblings.read_again(new)
         self._keyring = keyring
         self._journal_keys = FollowedKeys(keyring)
         self._health.stale_after = new.daemon.stale_after

@@ -113,10 +113,12 @@ class Counters:
     """`memory` bytes of counters, in a file or, without one, in the memory of this process alone."""
 
     def __init__(self, memory: int, key: bytes, file: int | None = None) -> None:
-        self._file = file
+        self.file = file
+        """What other processes may be handed, beside the key."""
+        self.key = key
+        self.memory = memory
         self._is_held = False
-        self._key = hashlib.blake2b(key=key, digest_size=_NAME)
-        self._secret = key
+        self._hash = hashlib.blake2b(key=key, digest_size=_NAME)
         self._map = mmap.mmap(-1 if file is None else file, _size(memory))
         self._latest = memoryview(self._map)[_LATEST_AT : _LATEST_AT + len(Kind) * 8].cast("d")
         self._known_places: dict[int, _KnownPlace] = {}
@@ -128,9 +130,21 @@ class Counters:
             start += sets * _SET
 
     @classmethod
-    def in_memory(cls, memory: int) -> Self:
-        """Counters that nobody shares, and that end with the process."""
-        return cls(memory, secrets.token_bytes(32))
+    def in_memory(cls, memory: int, *, shared: bool = False) -> Self:
+        """Counters that end with the process, and with those that it shares them with."""
+        file = None
+        if shared:
+            file = os.memfd_create("rollcall-throttle")
+            os.truncate(file, _size(memory))
+        return cls(memory, secrets.token_bytes(32), file)
+
+    @classmethod
+    def handed(cls, memory: int, key: bytes, file: int) -> Self:
+        """Counters that another process has, by their key and by a copy of its file; see :attr:`file`."""
+        # A lock belongs to who has opened the file: a copy of another's would lock nobody out.
+        own = os.open(f"/proc/self/fd/{file}", os.O_RDWR | os.O_CLOEXEC)
+        os.close(file)
+        return cls(memory, key, own)
 
     @classmethod
     def opened(cls, path: Path, memory: int, keyring: Keyring) -> Self:
@@ -149,19 +163,19 @@ class Counters:
     def close(self) -> None:
         self._latest.release()
         self._map.close()
-        if self._file is not None:
-            os.close(self._file)
+        if self.file is not None:
+            os.close(self.file)
 
     def seal(self, keyring: Keyring) -> None:
         """Have the file under the newest key, should the key file have been rotated. Raises CountersBusy."""
-        if self._file is not None and _HEADER.unpack_from(self._map)[2].rstrip(b"\0") != keyring.current.encode():
+        if self.file is not None and _HEADER.unpack_from(self._map)[2].rstrip(b"\0") != keyring.current.encode():
             with self.held():
                 self._map[:_SEALED_AT] = _head(len(self._map) - _PLACES_AT, keyring)
-                self._map[_SEALED_AT : _SEALED_AT + _SEALED_SIZE] = _sealed(self._secret, keyring)
+                self._map[_SEALED_AT : _SEALED_AT + _SEALED_SIZE] = _sealed(self.key, keyring)
 
     def name(self, said: str) -> int:
         """The name of what is counted: 64 bits that tell nothing about it."""
-        named = self._key.copy()
+        named = self._hash.copy()
         named.update(said.encode("utf-8", "surrogatepass"))
         return int.from_bytes(named.digest(), "little")
 
@@ -201,13 +215,13 @@ class Counters:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Nobody else counts meanwhile. Raises CountersBusy if another process does not let go."""
-        if self._file is None or self._is_held:
+        if self.file is None or self._is_held:
             yield
             return
         give_up = 0.0
         while True:
             try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 now = time.monotonic()
@@ -220,7 +234,7 @@ class Counters:
             yield
         finally:
             self._is_held = False
-            fcntl.flock(self._file, fcntl.LOCK_UN)
+            fcntl.flock(self.file, fcntl.LOCK_UN)
 
     def put(self, kind: Kind, name: int, count: Count) -> None:
         """Count this under this name; while held."""

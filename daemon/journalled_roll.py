@@ -22,19 +22,25 @@ who is let in.
 _AT: Final = {level: at for at, level in enumerate(Level)}
 """Where in a conference's owners each level stands."""
 _CALLS: Final = 200_000
-"""Calls that are known without a look into the database; the oldest are forgotten first."""
+"""Calls that are known without a look into the database, in all processes together; the oldest are forgotten first."""
 
 
 class JournalledRoll:
-    """Keeps what it is told in the journal, on its way to the database. `known` asks the database for a call."""
+    """Keeps what it is told in the journal, on its way to the database. `known` asks the database for a call.
+
+    It is one of so many `processes` that do.
+    """
 
     def __init__(
         self,
         journal: Journal,
         known: Callable[[str, str], Awaitable[bool]],
         clock: Callable[[], float] = time.time,
+        *,
+        processes: int = 1,
     ) -> None:
         self._journal = journal
+        self._most_calls = _CALLS // processes
         self._known = known
         self._clock = clock
         self._calls: OrderedDict[tuple[str, str], None] = OrderedDict()
@@ -97,6 +103,10 @@ class JournalledRoll:
             if isinstance(event, Admitted) and event.call_id is not None:
                 self._remember(event.source, event.call_id)
 
+    def remembers(self, source: str, call_id: str) -> bool:
+        """Whether somebody was admitted on this call here, lately."""
+        return (source, _storable(call_id)) in self._calls
+
     async def knows(self, source: str, call_id: str) -> bool:
         """Whether somebody was admitted on this call, lately or at all. Raises DatabaseUnavailable."""
         call_id = _storable(call_id)
@@ -122,7 +132,7 @@ class JournalledRoll:
 
     def _remember(self, source: str, call_id: str) -> None:
         self._calls[source, call_id] = None
-        if len(self._calls) > _CALLS:
+        if len(self._calls) > self._most_calls:
             self._calls.popitem(last=False)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from daemon.rate_limit import RateLimit
 from loader.index import Index
@@ -35,13 +35,16 @@ class Live:
 
     Who asks takes the index anew in each turn of the event loop: the memory of a list that was replaced is given back
     between two turns. `switch_rate` is how many requests a second a switch may make that has no rate of its own: 0 for
-    any number.
+    any number; `limit` makes what counts them, for a switch of this ID.
     """
 
-    __slots__ = ("_limits", "_switch_rate", "index", "tokens")
+    __slots__ = ("_limit", "_limits", "_switch_rate", "index", "tokens")
 
-    def __init__(self, switch_rate: int = 0) -> None:
+    def __init__(
+        self, switch_rate: int = 0, limit: Callable[[str, int], RateLimit] = lambda _switch_id, rate: RateLimit(rate)
+    ) -> None:
         self._switch_rate = switch_rate
+        self._limit = limit
         self._limits: dict[str, RateLimit] = {}
         self.index: Index | None = None
         self.tokens: dict[bytes, KnownToken] | None = None
@@ -58,7 +61,7 @@ class Live:
             rate = self._switch_rate if switch.rate is None else switch.rate
             limit = self._limits.get(switch.id)
             if limit is None or limit.rate != rate:
-                limit = RateLimit(rate) if rate else None
+                limit = self._limit(switch.id, rate) if rate else None
             if limit is not None:
                 # It remembers what was asked, whatever else has changed.
                 limits[switch.id] = limit

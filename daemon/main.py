@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from daemon.app import Daemon
+from daemon.worker import Worker
+from daemon.worker_nursery import Born, fork_nursery
 from loader.service import run_service
 from loader.settings import Settings
 
@@ -16,9 +19,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         _serve,
         argv,
         description="Answer telephone switches: is this PIN valid for this conference, and who is it?",
-        epilog="SIGTERM stops in order; SIGHUP reads the settings and the key file again.",
+        epilog="SIGTERM stops in order; SIGHUP reads the settings and the key file again. "
+        "daemon.workers in the settings is how many processes answer.",
     )
 
 
-async def _serve(settings: Settings, read_settings: Callable[[], Settings]) -> None:
-    await Daemon(settings, read_settings).run()
+def _serve(settings: Settings, read_settings: Callable[[], Settings]) -> Coroutine[Any, Any, None]:
+    """What this process is to run: with several workers this is called once, and returns in each of them."""
+    if settings.daemon.workers == 1:
+        return Daemon(settings, read_settings).run()
+    forked = fork_nursery()
+    if isinstance(forked, Born):
+        return Worker(forked).run()
+    return Daemon(settings, read_settings, forked).run()

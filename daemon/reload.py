@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from types import MappingProxyType
@@ -59,10 +59,15 @@ class _Unopened:
         return change is not self._change or time.monotonic() >= self._again_at
 
 
+async def _here() -> None:
+    """What is in force in this process is in force in all."""
+
+
 class Follower:
     """Keeps what is in force as the database says. `interval` is in seconds, and may be changed at any time.
 
-    Raises nothing once it is loaded, whatever happens: what is in force stays in force.
+    Raises nothing once it is loaded, whatever happens: what is in force stays in force. `everywhere` is waited for
+    before it is told that something is in force.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class Follower:
         database_file: Path | None = None,
         unlock: Unlock = lambda _key, _as_of: None,
         shared: SharedIndex | None = None,
+        everywhere: Callable[[], Awaitable[None]] = _here,
     ) -> None:
         self.interval = interval
         self.applied = asyncio.Event()
@@ -86,6 +92,7 @@ class Follower:
         self._keyring = keyring
         self._live = live
         self._shared = shared or SharedIndex()
+        self._everywhere = everywhere
         self._health = health
         self._metrics = metrics
         self._unlock = unlock
@@ -387,6 +394,7 @@ class Follower:
         self._unopened[owner] = _Unopened(change, why)
 
     async def _came_in_force(self, changes: Iterable[Change]) -> None:
+        await self._everywhere()
         now = time.time()
         commits = set()
         pace = Pace()

@@ -24,28 +24,39 @@ _LOOK_EVERY: Final = 5.0
 """Seconds between two looks at whether the key file was rotated."""
 
 
+def open_counters(limits: Limits, keys: Callable[[], Keyring], *, shared: bool) -> Counters:
+    """The counters of this machine; where their file cannot be had, those of one daemon alone.
+
+    `shared` is whether workers are to be handed them.
+    """
+    try:
+        return Counters.opened(Path(limits.file), limits.memory, keys())
+    except OSError as error:
+        log.error("throttle_not_kept", file=limits.file, problem=error.strerror)
+        return Counters.in_memory(limits.memory, shared=shared)
+
+
 class Throttling:
-    """Opens the counters, in this process alone where their file cannot be had. `locked` hears of each lock."""
+    """The throttle over counters that are open. `locked` hears of each lock."""
 
     def __init__(
-        self, limits: Limits, keys: Callable[[], Keyring], metrics: Metrics, locked: Callable[[Locked], None]
+        self,
+        counters: Counters,
+        limits: Limits,
+        metrics: Metrics,
+        locked: Callable[[Locked], None],
     ) -> None:
-        self._keys = keys
         self._metrics = metrics
         self._locked = locked
-        try:
-            self._counters = Counters.opened(Path(limits.file), limits.memory, keys())
-        except OSError as error:
-            log.error("throttle_not_kept", file=limits.file, problem=error.strerror)
-            self._counters = Counters.in_memory(limits.memory)
-        metrics.throttle_counters(self._counters)
-        self.throttle = CountingThrottle(self._counters, limits, locked=self._told, refused=metrics.held_up)
+        self._counters = counters
+        self.throttle = CountingThrottle(counters, limits, locked=self._told, refused=metrics.held_up)
 
     @asynccontextmanager
-    async def lasting(self) -> AsyncGenerator[None]:
-        """Keeps the file under the newest key; at the end nothing is counted any more."""
+    async def lasting(self, keys: Callable[[], Keyring]) -> AsyncGenerator[None]:
+        """Tells of the counters, and keeps their file under the newest key; at the end nothing is counted any more."""
+        self._metrics.throttle_counters(self._counters)
         try:
-            async with beside(self._kept_sealed()):
+            async with beside(self._kept_sealed(keys)):
                 yield
         finally:
             self._metrics.throttle_counters(None)
@@ -56,8 +67,8 @@ class Throttling:
         log.warning("locked", kind=lock.kind, lock=lock.key, failures=lock.failures, switch=lock.switch)
         self._locked(lock)
 
-    async def _kept_sealed(self) -> None:
+    async def _kept_sealed(self, keys: Callable[[], Keyring]) -> None:
         while True:
             await asyncio.sleep(_LOOK_EVERY)
             with suppress(CountersBusy):
-                self._counters.seal(self._keys())
+                self._counters.seal(keys())

@@ -53,8 +53,13 @@ class Daemon(Section, frozen=True):
     """Seconds without a successful look at the feed after which `/readyz` says so."""
     drain_timeout: Seconds = 10.0
     """Seconds that requests under way have to finish after SIGTERM."""
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1
+    """Processes that answer switches over HTTP on the one port; one for each core that is to work for it."""
     max_connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
-    """Connections that each port over HTTP has at most. For one more, those go that were idle for longest."""
+    """Connections that each port over HTTP has at most. For one more, those go that were idle for longest.
+
+    Several workers have an equal part of them each.
+    """
     idle_timeout: Annotated[float, Meta(ge=1, le=86400)] = 900.0
     """Seconds without a question after which a connection is closed: more than switches keep one for."""
     head_timeout: Annotated[float, Meta(ge=1, le=3600)] = 10.0

@@ -27,6 +27,7 @@ LOOKS: Final[tuple[Look, ...]] = (
     machine.disks,
     machine.clock,
     machine.descriptors,
+    machine.cores,
 )
 LOOKS_INSIDE: Final[tuple[LookInside, ...]] = (
     inside.pages,

@@ -78,3 +78,16 @@ async def descriptors(_installation: Installation) -> AsyncIterator[Finding]:
         )
     else:
         yield ok("open files", "a process started from here may have enough open")
+
+
+async def cores(installation: Installation) -> AsyncIterator[Finding]:
+    """Whether the daemon has no more processes than there are cores for them."""
+    workers, cores = installation.settings.daemon.workers, len(os.sched_getaffinity(0))
+    if workers > cores:
+        yield warning(
+            "workers",
+            f"daemon.workers is {workers}, and there are {cores} cores: more processes than cores are slower, not faster",
+            f"set it to {cores} or less",
+        )
+    elif workers > 1:
+        yield ok("workers", f"daemon.workers is {workers}, of {cores} cores")

@@ -55,6 +55,7 @@ CASES: Final[dict[str, dict[str, tuple[str, str]]]] = {
         f'rollcall_questions_dropped_total{{{D},door="fastagi",why="hung_up"}}': ("1+1x30", "1+1x30"),
     },
     "RollcallRestarting": {f"process_start_time_seconds{{{DAEMON}}}": ("1+60x30", "1x30")},
+    "RollcallWorkerRestarted": {f"rollcall_workers_restarted_total{{{D}}}": ("0x28 1x2", "1x30")},
     "RollcallFilesRunOut": {
         f"process_open_fds{{{DAEMON}}}": ("900x30", "100x30"),
         f"process_max_fds{{{DAEMON}}}": ("1024x30", "1024x30"),

@@ -15,7 +15,7 @@ from tests.integration.site import Site
 __all__ = ["environment", "folder", "start_demo"]
 
 PRODUCTION: Final = Path(__file__).parents[2] / "configs" / "production.toml"
-OF_THE_MACHINE: Final = {"clock", "disk", "open files"}
+OF_THE_MACHINE: Final = {"clock", "disk", "open files", "workers"}
 """What the machine of the tests decides."""
 
 

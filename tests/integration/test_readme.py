@@ -211,8 +211,9 @@ def test_every_reason_and_every_error_is_told_to_the_switch_engineer() -> None:
 def test_every_metric_is_told_to_the_operator() -> None:
     from admin.metrics import Metrics as SiteMetrics
     from daemon.metrics import Metrics
+    from daemon.shares import Shares
 
-    metrics = Metrics("0")
+    metrics = Metrics("0", Shares(2))
     metrics.tally("http")
     told = set(re.findall(r"^\| `(rollcall_\w+)` ", page("operator"), re.MULTILINE))
     suffixes = {"counter": "_total", "info": "_info"}

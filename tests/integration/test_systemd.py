@@ -155,13 +155,13 @@ class Holder:
     def port(self, name: str) -> int:
         return int(self.sockets[name].getsockname()[1])
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self, **settings: str) -> subprocess.Popen[bytes]:
         fds = [one.fileno() for one in self.sockets.values()]
         told = [":".join(self.sockets), ",".join(map(str, fds)), self._program]
         with self.log.open("ab") as log:
             daemon = subprocess.Popen(
                 [sys.executable, "-c", _HANDED, *told],
-                env=self._installation.environment,
+                env=self._installation.environment | settings,
                 stderr=log,
                 pass_fds=fds,
             )
@@ -219,9 +219,12 @@ class Switches:
             thread.join(60)
 
 
-def test_a_restart_under_load_drops_no_connection(installation: Installation, token: str, holder: Holder) -> None:
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_a_restart_under_load_drops_no_connection(
+    installation: Installation, token: str, holder: Holder, workers: str
+) -> None:
     """Who asks while the daemon is down waits, and is let in; so is who asks at the moment it stops."""
-    daemon = holder.start()
+    daemon = holder.start(ROLLCALL_DAEMON__WORKERS=workers)
     switches = Switches(holder.port("daemon.port"), token)
     try:
         for _ in range(3):
@@ -229,7 +232,7 @@ def test_a_restart_under_load_drops_no_connection(installation: Installation, to
             wait_until(lambda before=before: switches.answers.get("accepted", 0) > before + 200)  # type: ignore[misc]
             daemon.terminate()
             assert daemon.wait(30) == 0
-            daemon = holder.start()
+            daemon = holder.start(ROLLCALL_DAEMON__WORKERS=workers)
         before = switches.answers.get("accepted", 0)
         wait_until(lambda: switches.answers.get("accepted", 0) > before + 200)
     finally:
