@@ -7,7 +7,7 @@ for has a limit, and every connection is closed here: Asterisk would wait for ev
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from time import perf_counter
@@ -61,9 +61,10 @@ class FastAgiDoor:
         self.settings = settings
         self.dropped: Final = surroundings.metrics.dropped(DOOR)
         self.connections: set[_Connection] = set()
+        self._outbox: list[tuple[_Connection, Command | None]] = []
         self._verify = surroundings.verifier(DOOR).verify
         self._roll = surroundings.roll(DOOR)
-        self.when_kept: Final = surroundings.rolls.when_kept
+        self._when_kept = surroundings.rolls.when_kept
         self._networks = _networks(settings.allow)
         self._missing: set[Prompt] = set()
         """Prompts that Asterisk has no sound for, as far as it is known; each is told once."""
@@ -125,6 +126,16 @@ class FastAgiDoor:
         self.connections.discard(connection)
         if self._drained is not None and not self.connections and not self._drained.done():
             self._drained.set_result(None)
+
+    def send(self, connection: _Connection, command: Command | None) -> None:
+        """Have this sent, or the connection closed, once all that was told is kept: together with all of this turn."""
+        if not self._outbox:
+            self._loop.call_soon(self._send_all)
+        self._outbox.append((connection, command))
+
+    def _send_all(self) -> None:
+        leaving, self._outbox = self._outbox, []
+        self._when_kept(partial(_let_go, leaving))
 
     def _look(self) -> None:
         """Close what is overdue. One timer for all costs less than one for each."""
@@ -199,10 +210,11 @@ class _Connection(asyncio.Protocol):
             if self._script is not None and self._received:
                 following = self._heard(self._script) or following
             if following is not None:
-                self._send(following)
+                self._wait(following.seconds)
+                self._door.send(self, following)
         except StopIteration:
             # Asterisk takes the end for the answer: what was told must be kept by then.
-            self._door.when_kept(self.close)
+            self._door.send(self, None)
         except NotAgi:
             self.close("garbage")
         except HungUp:
@@ -257,11 +269,8 @@ class _Connection(asyncio.Protocol):
                 following = script.send(reply)
         return following
 
-    def _send(self, command: Command) -> None:
-        self._wait(command.seconds)
-        self._door.when_kept(partial(self._write, command))
-
-    def _write(self, command: Command) -> None:
+    def send(self, command: Command) -> None:
+        """What was told before is kept."""
         if self._is_open:
             self._command = command
             self._transport.write(command.line)
@@ -274,6 +283,14 @@ class _Connection(asyncio.Protocol):
         """End it if what it waits for has not come in time."""
         if now >= self._due:
             self.close("deadline" if self._due == self._ends else "timeout")
+
+
+def _let_go(leaving: Iterable[tuple[_Connection, Command | None]]) -> None:
+    for connection, command in leaving:
+        if command is None:
+            connection.close()
+        else:
+            connection.send(command)
 
 
 def _networks(allow: str) -> Networks:
