@@ -7,7 +7,7 @@ Asterisk's source is the only specification: `setup_env`, `agi_handle_command` a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 MAX_ENVIRONMENT: Final = 16_384
@@ -52,7 +52,7 @@ class Environment(NamedTuple):
     """What Asterisk tells before the first command: which script, with what, and for which call."""
 
     script: str
-    arguments: tuple[str, ...]
+    arguments: Sequence[str]
     call_id: str
     caller: str | None
 
@@ -68,21 +68,19 @@ def read_environment(block: bytes) -> Environment:
         raise NotAgi
     script, call_id, caller, given = told.groups(b"")
     arguments = []
-    for number, line in enumerate(_text(given).split("\n")[:-1], 1):
-        key = f"agi_arg_{number}: "
-        if not line.startswith(key):
-            raise NotAgi
-        arguments.append(line[len(key) :])
+    if given:
+        # What is behind the last line end is empty.
+        for number, line in enumerate(given.decode("utf-8", "replace")[:-1].split("\n"), 1):
+            key, _, argument = line.partition(": ")
+            if key != f"agi_arg_{number}":
+                raise NotAgi
+            arguments.append(argument)
     return Environment(
-        _text(script).partition("?")[0].strip("/"),
-        tuple(arguments),
-        _text(call_id),
-        None if caller in (b"", b"unknown") else _text(caller),
+        script.decode("utf-8", "replace").partition("?")[0].strip("/"),
+        arguments,
+        call_id.decode("utf-8", "replace"),
+        None if caller in (b"", b"unknown") else caller.decode("utf-8", "replace"),
     )
-
-
-def _text(sent: bytes) -> str:
-    return sent.decode("utf-8", "replace")
 
 
 class Reply(NamedTuple):
@@ -95,6 +93,9 @@ class Reply(NamedTuple):
 
 _RESULT: Final = re.compile(r"200 result=(-?[0-9A-D*#]*)(?: \((.*)\))?(?: endpos=-?[0-9]+)?")
 _REFUSED: Final = re.compile(r"(5[0-9][0-9]) .*")
+_DONE_LINE: Final = b"200 result=1"
+_DONE: Final = Reply(200, "1")
+"""What most commands are answered."""
 
 
 class Replies:
@@ -105,9 +106,11 @@ class Replies:
 
     def read(self, line: bytes) -> Reply | None:
         """The reply that ends with this line, which is without its line end; None if it goes on. Raises NotAgi."""
+        if line == _DONE_LINE and not self._usage:
+            return _DONE
         if len(line) > MAX_LINE:
             raise NotAgi
-        text = _text(line)
+        text = line.decode("utf-8", "replace")
         if self._usage:
             if text.startswith("520 "):
                 self._usage = 0
@@ -156,12 +159,16 @@ def fetched(mark: str, names: Sequence[str], reply: Reply) -> list[str]:
     return values
 
 
-def assign(names: str, values: Iterable[str]) -> bytes:
+def assign(names: str, values: Sequence[str]) -> bytes:
     """Sets all these variables, parted by commas, in their order, by one command: so that all are set or none.
 
     A value can hold anything: control characters become spaces, and what is too long is cut off.
     """
-    return f'SET VARIABLE ARRAY({names}) "{",".join([value and _listed(value) for value in values])}"\n'.encode()
+    together = "".join(values)
+    # Most need no second look: one for all of them is enough.
+    if len(together) * 4 > MAX_FIELD or _SPECIAL.search(together) is not None:
+        values = [_listed(value) for value in values]
+    return f'SET VARIABLE ARRAY({names}) "{",".join(values)}"\n'.encode()
 
 
 def get_data(sound: str, *, seconds: float, digits: int) -> bytes:
@@ -179,8 +186,6 @@ def _quoted(text: str) -> str:
 
 
 def _listed(text: str) -> str:
-    if len(text) * 4 <= MAX_FIELD and _SPECIAL.search(text) is None:
-        return text
     fitting, left = [], MAX_FIELD
     for character in text:
         one = character.translate(_LISTED)

@@ -93,20 +93,21 @@ def verdict_of(decision: Decision) -> Verdict:
 
 def verify(arguments: Sequence[str], call: Call) -> Script:
     """Says whether these two, a passcode and a PIN, are valid: each as it is, or as `var:` and a variable's name."""
-    names = [given.removeprefix(_VARIABLE) for given in arguments if given.startswith(_VARIABLE)]
+    names = [given[len(_VARIABLE) :] for given in arguments if given.startswith(_VARIABLE)]
     if len(arguments) != 2 or not all(map(is_variable, names)):
         yield from refuse(MALFORMED, call)
         return
     # Also where there is nothing to fetch: so nothing is decided over arguments that were made up by a caller's name.
     mark = secrets.token_hex(8)
     reply = yield Command(fetch(mark, names), call.settings.reply_timeout)
-    values = iter(fetched(mark, names, reply))
-    passcode, pin = (next(values) if given.startswith(_VARIABLE) else given for given in arguments)
-    if max(len(passcode), len(pin)) > MAX_KEYED:
+    values = fetched(mark, names, reply)
+    passcode, pin = values if len(names) == 2 else [one if one[:4] != _VARIABLE else values[0] for one in arguments]
+    if len(passcode) > MAX_KEYED or len(pin) > MAX_KEYED:
         yield from refuse(MALFORMED, call)
         return
     verification = call.decide(passcode, pin)
-    yield from _tell(Verdict(UNAVAILABLE) if verification is None else verdict_of(verification.decision), call)
+    verdict = Verdict(UNAVAILABLE) if verification is None else verdict_of(verification.decision)
+    _well((yield Command(assign(_NAMES, verdict), call.settings.reply_timeout)))
 
 
 def ivr(call: Call) -> Script:
