@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import ExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Final, TypeAlias
@@ -54,19 +54,26 @@ async def answering(
 
 
 def answer_some(bound: socket.socket, answer: Answer, when_kept: WhenKept) -> bool:
-    """Answer what has come, up to so many datagrams at a time, once it is kept; whether there may be more."""
-    for _ in range(_AT_A_TIME):
-        try:
-            datagram, address = bound.recvfrom(MAX_DATAGRAM)
-        except OSError:
-            return False
-        reply = answer(datagram, address)
-        if reply is not None:
-            when_kept(partial(_send, bound, reply, address))
-    return True
+    """Answer what has come, up to so many datagrams at a time, once all of it is kept; whether there may be more."""
+    replies = []
+    receive = bound.recvfrom
+    try:
+        for _ in range(_AT_A_TIME):
+            datagram, address = receive(MAX_DATAGRAM)
+            reply = answer(datagram, address)
+            if reply is not None:
+                replies.append((reply, address))
+    except OSError:
+        is_more = False
+    else:
+        is_more = True
+    if replies:
+        when_kept(partial(_send, bound, replies))
+    return is_more
 
 
-def _send(bound: socket.socket, reply: bytes, address: Address) -> None:
-    # What the network does not take is as good as lost on the way: whoever asked asks again.
-    with suppress(OSError):
-        bound.sendto(reply, address)
+def _send(bound: socket.socket, replies: Iterable[tuple[bytes, Address]]) -> None:
+    for reply, address in replies:
+        # What the network does not take is as good as lost on the way: whoever asked asks again.
+        with suppress(OSError):
+            bound.sendto(reply, address)
