@@ -95,8 +95,9 @@ def _class(verification_id: str, call_id: str | None) -> bytes:
     return attribute(CLASS, value if len(value) <= MAX_VALUE else _CLASS + verification_id.encode() + b":")
 
 
+@lru_cache(4096)
 def _pair(name: str, value: str) -> bytes:
-    """A pair for the gateway's script. Control characters, which lists cannot hold, become spaces."""
+    """A pair for the gateway's script; the same names and companies come again and again. Control characters, which lists cannot hold, become spaces."""
     if not value.isprintable():
         value = _CONTROL.sub(" ", value)
     return cisco(CISCO_AVPAIR, f"h323-ivr-in={name}:{value}".encode())

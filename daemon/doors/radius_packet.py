@@ -61,6 +61,8 @@ MAX_CISCO_VALUE: Final = 247
 _HEAD: Final = struct.Struct("!BBH")
 _HEAD_SIZE: Final = 20
 _HASH_SIZE: Final = 16
+_EMPTY: Final = _md5()
+"""To be copied: to begin a sum takes longer than to go on with one."""
 _BLOCK_SIZE: Final = 64
 _ZEROS: Final = bytes(_HASH_SIZE)
 _CISCO: Final = struct.pack("!L", _names.vendors.GetForward("Cisco"))
@@ -93,7 +95,9 @@ class Secret:
 
     def authenticator(self, data: bytes) -> bytes:
         """The authenticator of a reply or of an accounting request, of its bytes without it."""
-        return _md5(data + self._secret).digest()
+        begun = _EMPTY.copy()
+        begun.update(data + self._secret)
+        return begun.digest()
 
     def revealed(self, hidden: bytes, authenticator: bytes) -> bytes:
         """A User-Password as it was before it was hidden, without the zeros that fill it up: RFC 2865, section 5.2.
@@ -173,7 +177,7 @@ class Request:
         A signature stands first, where nothing that an attacker chooses can come before it (CVE-2024-3596;
         draft-ietf-radext-deprecating-radius). Attributes that no packet can hold are left out, the last ones first.
         """
-        states = b"".join([attribute(_PROXY_STATE, state) for state in self.values(_PROXY_STATE)])
+        states = b"".join([attribute(_PROXY_STATE, state) for state in self._values.get(_PROXY_STATE, ())])
         body = b"".join(attributes)
         room = MAX_PACKET - _HEAD_SIZE - _SIGNED_SIZE - len(states)
         if len(body) > room:
@@ -203,17 +207,17 @@ def parse(datagram: bytes) -> Request:
         if at + 2 > length:
             raise Malformed
         number = packet[at]
-        end = at + packet[at + 1]
-        if end < at + 2 or end > length:
+        begin, end = at + 2, at + packet[at + 1]
+        if not begin <= end <= length:
             raise Malformed
         if number == _MESSAGE_AUTHENTICATOR:
             if signature_at or end != at + _SIGNED_SIZE:
                 raise Malformed
-            signature_at = at + 2
+            signature_at = begin
         elif number in values:
-            values[number].append(packet[at + 2 : end])
+            values[number].append(packet[begin:end])
         else:
-            values[number] = [packet[at + 2 : end]]
+            values[number] = [packet[begin:end]]
         at = end
     return Request(packet, values, signature_at)
 

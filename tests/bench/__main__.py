@@ -29,7 +29,7 @@ from tests.bench.figures import Figure
 from tests.bench.others import versions
 
 _PARTS: Final = (
-    "answers", "beside", "copies", "doors", "durability", "erasing", "guessing", "lists", "packets", "reloading",
+    "answers", "beside", "copies", "doors", "durability", "erasing", "guessing", "lists", "packets", "radius", "reloading",
     "rolls", "site", "sizes", "workers",
 )  # fmt: skip
 """Modules, each with a `run` that gives its figures."""

@@ -42,17 +42,22 @@ from daemon.doors.radius_packet import (
     cisco,
 )
 from loader.listfile import export_csv
+from tests.bench import agi_crowd
 from tests.bench.data import people
 from tests.bench.figures import Figure
 from tests.bench.load import question
 from tests.bench.workplace import Workplace, bare_server, free_port
 
 _CLIENTS: Final = 4
+_CROWD: Final = 16
+"""Callers whom one client asks about at the same time, where there are many."""
 _QUESTIONS: Final = 1000
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 Asker: TypeAlias = Callable[[str], None]
 """Asks whether this PIN is valid, and waits for the whole answer. Raises RuntimeError unless it is accepted."""
+Crowd: TypeAlias = Callable[[int, str, Sequence[str], float, int], list[float]]
+"""Asks a port for a passcode and these PINs, for so many seconds, so many of them at once; the seconds each took."""
 MakeAsker: TypeAlias = Callable[[int, Workplace], Asker]
 """Makes what asks at this port; called in the process that is to ask."""
 
@@ -70,6 +75,8 @@ class Door(NamedTuple):
     beside: str | None = None
     goal: float | None = None
     http: str = "HTTP, a connection each"
+    crowd: Crowd | None = None
+    """Asks about many callers at once. With it the door and what is beside it are measured so, too."""
 
 
 class Load(NamedTuple):
@@ -103,9 +110,16 @@ def run(*, rounds: int = 5, seconds: float = 2.0, entries: int = 8_000) -> list[
                 bare = stack.enter_context(bare_server(door.beside))
                 measured[_bare(door)] = (door.asker, bare.port, bare.pid)
         loads: dict[str, list[Load]] = {name: [] for name in measured}
+        crowds: dict[str, list[Load]] = {name: [] for name in measured}
         for _ in range(rounds):
             for name, (asker, port, pid) in measured.items():
                 loads[name].append(_load(partial(asker, port, workplace), pid, pins, seconds))
+            for door in _DOORS:
+                if door.crowd is not None:
+                    for name in (door.name, _bare(door)):
+                        _, port, pid = measured[name]
+                        asked = (port, workplace.passcode, pins, seconds, _CROWD)
+                        crowds[name].append(_measured(pid, door.crowd, [asked]))
         accepted = [daemon.metric(f'rollcall_verifications_total{{door="{d.name}",result="accepted"}}') for d in _DOORS]
         if not all(accepted):
             raise RuntimeError("a door was not asked")
@@ -113,7 +127,11 @@ def run(*, rounds: int = 5, seconds: float = 2.0, entries: int = 8_000) -> list[
     for door in _DOORS:
         figures += _told(door.name, loads, beside=_bare(door) if door.beside else door.http)
         if door.beside is not None:
-            figures += _shares(door, loads[door.name], loads[_bare(door)])
+            figures += _shares(door, door.name, loads[door.name], loads[_bare(door)])
+        if door.crowd is not None:
+            name = f"{door.name}, {_CROWD} at once"
+            figures += _told(name, {name: crowds[door.name], "": crowds[_bare(door)]}, beside="")
+            figures += _shares(door, name, crowds[door.name], crowds[_bare(door)])
     return figures
 
 
@@ -141,11 +159,11 @@ def _told(name: str, loads: Mapping[str, Sequence[Load]], *, beside: str | None 
     yield both("processor time an answer", "µs", lambda load: 1e6 * load.processor)
 
 
-def _shares(door: Door, ours: Sequence[Load], bare: Sequence[Load]) -> Iterator[Figure]:
+def _shares(door: Door, name: str, ours: Sequence[Load], bare: Sequence[Load]) -> Iterator[Figure]:
     pairs = list(zip(ours, bare, strict=True))
     rate = median(mine.per_second / other.per_second for mine, other in pairs)
     cost = median(other.processor / mine.processor for mine, other in pairs)
-    name = f"{door.name}: as a share of the bare server's"
+    name = f"{name}: as a share of the bare server's"
     yield Figure(f"{name}, answers a second", rate, "x", goal=door.goal, sense="at least")
     yield Figure(f"{name}, answers a second of processor time", cost, "x")
 
@@ -154,13 +172,16 @@ def _shares(door: Door, ours: Sequence[Load], bare: Sequence[Load]) -> Iterator[
 
 
 def _load(make: Callable[[], Asker], pid: int, pins: Sequence[str], seconds: float) -> Load:
-    before = _processor_time(pid)
     share = len(pins) // _CLIENTS
-    with multiprocessing.get_context("fork").Pool(_CLIENTS) as pool:
+    return _measured(pid, _ask, [(make, pins[at * share : (at + 1) * share], seconds) for at in range(_CLIENTS)])
+
+
+def _measured(pid: int, ask: Callable[..., list[float]], clients: Sequence[tuple[object, ...]]) -> Load:
+    """What came of it that each of these clients asked in a process of its own."""
+    before = _processor_time(pid)
+    with multiprocessing.get_context("fork").Pool(len(clients)) as pool:
         begun = perf_counter()
-        asked = pool.starmap(
-            _ask, [(make, pins[at * share : (at + 1) * share], seconds) for at in range(_CLIENTS)], chunksize=1
-        )
+        asked = pool.starmap(ask, clients, chunksize=1)
         took = perf_counter() - begun
     times = [time for some in asked for time in some]
     return Load(
@@ -229,14 +250,6 @@ def connected(port: int) -> socket.socket:
 
 # FastAGI
 
-_ENVIRONMENT: Final = (
-    b"agi_network: yes\nagi_network_script: verify\nagi_request: agi://127.0.0.1/verify\nagi_channel: SIP/a-00000001\n"
-    b"agi_language: en\nagi_type: PJSIP\nagi_uniqueid: 1732456800.17\nagi_version: 22.10.1\nagi_callerid: +15550100\n"
-    b"agi_calleridname: Mike Doe\nagi_callingpres: 0\nagi_callingani2: 0\nagi_callington: 0\nagi_callingtns: 0\n"
-    b"agi_dnid: 100\nagi_rdnis: unknown\nagi_context: incoming\nagi_extension: 100\nagi_priority: 5\nagi_enhanced: 0.0\n"
-    b"agi_accountcode: \nagi_threadid: 139823172847360\nagi_arg_1: var:PASSCODE\nagi_arg_2: var:PIN\n\n"
-)
-
 
 def fastagi(port: int, workplace: Workplace) -> Asker:
     """`verify`, as Asterisk asks: on a new connection each, with passcode and PIN in variables."""
@@ -244,12 +257,10 @@ def fastagi(port: int, workplace: Workplace) -> Asker:
 
     def ask(pin: str) -> None:
         with connected(port) as connection:
-            connection.sendall(_ENVIRONMENT)
-            fetch = connection.recv(4096)
-            values = fetch[19:-2].replace(b"${PASSCODE}", passcode).replace(b"${PIN}", pin.encode())
-            connection.sendall(b"200 result=1 (%b)\n" % values)
+            connection.sendall(agi_crowd.ENVIRONMENT)
+            connection.sendall(agi_crowd.values(connection.recv(4096), passcode, pin.encode()))
             verdict = connection.recv(4096)
-            connection.sendall(b"200 result=1\n")
+            connection.sendall(agi_crowd.DONE)
             if not verdict.endswith(b',accepted"\n') or connection.recv(1):
                 raise RuntimeError("not accepted over FastAGI")
 
@@ -459,7 +470,7 @@ def _posted(query: str, body: str, rest: str) -> bytes:
 
 
 _DOORS: Final[Sequence[Door]] = (
-    Door("fastagi", fastagi, beside="tests.bench.bare_agi", goal=0.7),
+    Door("fastagi", fastagi, beside="tests.bench.bare_agi", goal=0.7, crowd=agi_crowd.ask),
     Door("httapi", httapi),
     Door("voicexml", voicexml),
     Door("radius", radius, _radius_settings),

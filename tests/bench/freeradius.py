@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -113,8 +114,9 @@ class PostgreSql:
         self._do("VACUUM ANALYZE pins")
 
     def _do(self, statement: str, told: str = "") -> None:
-        command = [self._programs / "psql", "-qX", "-v", "ON_ERROR_STOP=1", "-h", self.folder, "-U", "bench"]
-        subprocess.run([*command, "-d", "postgres", "-c", statement], input=told, text=True, check=True)
+        program, folder = str(self._programs / "psql"), str(self.folder)
+        command = [program, "-qX", "-v", "ON_ERROR_STOP=1", "-h", folder, "-U", "bench", "-d", "postgres"]
+        subprocess.run([*command, "-c", statement], input=told, text=True, check=True)
 
 
 @contextmanager
@@ -147,7 +149,7 @@ def postgresql() -> Iterator[PostgreSql]:
             yield PostgreSql(folder, process.pid, programs)
         finally:
             # The fast way to stop: whoever is connected is sent away.
-            process.send_signal(2)
+            process.send_signal(signal.SIGINT)
             process.wait(60)
 
 
@@ -175,8 +177,7 @@ def _running(name: str, module: str, secret: bytes, threads: int) -> Iterator[Ba
         text = _SERVER.format(
             folder=folder, name=name, module=module, secret=secret.decode(), threads=threads, port=port
         )
-        file = Path(folder) / "radiusd.conf"
-        file.write_text(f'{text}\n')
+        (Path(folder) / "radiusd.conf").write_text(text)
         (Path(folder) / "dictionary").write_text("")
         program = shutil.which(PROGRAM) or f"/usr/sbin/{PROGRAM}"
         process = subprocess.Popen([program, "-f", "-d", folder], stdout=subprocess.DEVNULL)

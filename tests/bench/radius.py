@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from hashlib import md5
 from itertools import cycle
@@ -88,29 +88,30 @@ def _compared(name: str, module: str, entries: int, rounds: int, seconds: float,
             database = stack.enter_context(postgresql())
             database.fill(workplace.passcode, pins)
             other = stack.enter_context(with_sql(database, SECRET, threads=threads))
-            others = (other.pid, database.pid)
+            others = [other.pid, database.pid]
         else:
             other = stack.enter_context(with_files(workplace.passcode, pins, SECRET, threads=threads))
-            others = (other.pid,)
+            others = [other.pid]
         packets = _packets(workplace.passcode, pins[:: max(1, entries // _QUESTIONS)][:_QUESTIONS])
-        pairs = []
+        ours: list[Load] = []
+        theirs: list[Load] = []
         for _ in range(rounds):
-            ours = _load(port, (daemon.pid,), packets, seconds)
-            pairs.append((ours, _load(other.port, others, packets, seconds)))
+            ours.append(_load(port, [daemon.pid], packets, seconds))
+            theirs.append(_load(other.port, others, packets, seconds))
         if not daemon.metric('rollcall_verifications_total{door="radius",result="accepted"}'):
             raise RuntimeError("the door was not asked")
-    ours, theirs = zip(*pairs, strict=True)
-    told = f"RADIUS, {entries:,} PINs"
-    yield _figure(f"{told}: answers a second, beside {name}", "/s", [one.per_second for one in ours], theirs, 0)
-    yield _figure(f"{told}: processor time an answer", "µs", [1e6 * one.processor for one in ours], theirs, 1, 1e6)
+
+    def both(what: str, unit: str, of: Callable[[Load], float]) -> Figure:
+        return Figure(f"RADIUS, {entries:,} PINs: {what}", median(map(of, ours)), unit, beside=median(map(of, theirs)))
+
+    pairs = list(zip(ours, theirs, strict=True))
+    told = f"RADIUS, {entries:,} PINs: times"
+    yield both(f"answers a second, beside {name}", "/s", lambda load: load.per_second)
+    yield both("processor time an answer", "µs", lambda load: 1e6 * load.processor)
     rate = median(mine.per_second / other.per_second for mine, other in pairs)
-    yield Figure(f"{told}: times as many answers as {name}", rate, "x", goal=goal, sense="at least")
+    yield Figure(f"{told} as many answers as {name}", rate, "x", goal=goal, sense="at least")
     cost = median(other.processor / mine.processor for mine, other in pairs)
-    yield Figure(f"{told}: the same for equal processor time", cost, "x")
-
-
-def _figure(name: str, unit: str, ours: Sequence[float], theirs: Sequence[Load], at: int, scale: float = 1.0) -> Figure:
-    return Figure(name, median(ours), unit, beside=median(scale * one[at] for one in theirs))
+    yield Figure(f"{told} as many for equal processor time", cost, "x")
 
 
 def _packets(passcode: str, pins: Sequence[str]) -> list[bytes]:
