@@ -7,6 +7,7 @@ import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -75,6 +76,33 @@ async def test_asterisk_is_told_nothing_before(surroundings: Surroundings, roll:
         async with asyncio.timeout(10):
             assert b"accepted" in await reader.readline()
         writer.close()
+
+
+async def test_what_asterisk_is_told_in_one_turn_waits_together(surroundings: Surroundings, roll: SlowRoll) -> None:
+    loop = asyncio.get_running_loop()
+    door = fastagi.FastAgiDoor(FastAgi(), surroundings, loop)
+    sent: list[bytes] = []
+
+    class Transport(asyncio.Transport):
+        def write(self, data: Any) -> None:
+            sent.append(data)
+
+        def abort(self) -> None:
+            """Nobody is there."""
+
+    connections = [fastagi._Connection(door, loop) for _ in range(3)]
+    for connection in connections:
+        connection.connection_made(Transport({"peername": ("127.0.0.1", 5060)}))
+        connection.data_received(environment("verify", "7784321", "004127"))
+    await asyncio.sleep(0)
+    assert roll.waits == 1
+    assert not sent
+    roll.is_slow = False
+    roll.release()
+    assert [line[:18] for line in sent] == [b"GET FULL VARIABLE "] * 3
+    for connection in connections:
+        connection.connection_lost(None)
+    await door.drain(1.0)
 
 
 @pytest.mark.parametrize("event", ["joined", "left"])
