@@ -282,6 +282,8 @@ async def _agi(door: fastagi.FastAgiDoor, segments: list[bytes]) -> list[bytes]:
                 sent = b"HANGUP\n"
         if not wire.is_closed:
             connection.data_received(sent)
+            # What is said leaves at the end of the turn.
+            await asyncio.sleep(0)
     if not wire.is_closed:
         connection.connection_lost(None)
     else:

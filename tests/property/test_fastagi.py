@@ -203,10 +203,13 @@ async def spoken(live: Live, segments: list[bytes], answers: Callable[[bytes], b
     for segment in segments:
         if not wire.is_closed:
             connection.data_received(segment)
+            # What is said leaves at the end of the turn.
+            await asyncio.sleep(0)
         while not wire.is_closed and answered < len(wire.written):
             answered += 1
             if answer := answers(wire.written[-1]):
                 connection.data_received(answer)
+                await asyncio.sleep(0)
     if not wire.is_closed:
         connection.connection_lost(None)
     assert wire.is_closed
