@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -20,9 +19,10 @@ from typing import Final
 
 from tests.bench.workplace import Bare, free_port
 
-PROGRAM: Final = "freeradius"
+_PROGRAM: Final = "/usr/sbin/freeradius"
 _PROGRAMS: Final = Path("/usr/lib/postgresql")
 """Where Debian has the programs of each version of PostgreSQL."""
+_MODULE: Final = Path("/usr/lib/freeradius/rlm_sql_postgresql.so")
 _USER: Final = "nobody"
 """Whom PostgreSQL runs as, since it refuses to be root's."""
 _PATIENCE: Final = 60.0
@@ -99,6 +99,11 @@ _FILES: Final = """files {{
         filename = {file}
         key = "%{{User-Name}}-%{{User-Password}}"
     }}"""
+
+
+def is_installed() -> bool:
+    """Whether Debian's packages freeradius, freeradius-postgresql and postgresql are there."""
+    return _MODULE.exists() and any(_PROGRAMS.glob("*/bin/initdb"))
 
 
 class PostgreSql:
@@ -179,8 +184,7 @@ def _running(name: str, module: str, secret: bytes, threads: int) -> Iterator[Ba
         )
         (Path(folder) / "radiusd.conf").write_text(text)
         (Path(folder) / "dictionary").write_text("")
-        program = shutil.which(PROGRAM) or f"/usr/sbin/{PROGRAM}"
-        process = subprocess.Popen([program, "-f", "-d", folder], stdout=subprocess.DEVNULL)
+        process = subprocess.Popen([_PROGRAM, "-f", "-d", folder], stdout=subprocess.DEVNULL)
         try:
             _wait_until(lambda: _is_bound(port) or process.poll() is not None)
             if process.poll() is not None:
