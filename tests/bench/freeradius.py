@@ -6,26 +6,14 @@ who is let in. A PIN is one lookup: one query by primary key, or one key of the 
 
 from __future__ import annotations
 
-import os
-import pwd
-import signal
-import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from tests.bench.workplace import Bare, free_port
-
-_PROGRAM: Final = "/usr/sbin/freeradius"
-_PROGRAMS: Final = Path("/usr/lib/postgresql")
-"""Where Debian has the programs of each version of PostgreSQL."""
-_MODULE: Final = Path("/usr/lib/freeradius/rlm_sql_postgresql.so")
-_USER: Final = "nobody"
-"""Whom PostgreSQL runs as, since it refuses to be root's."""
-_PATIENCE: Final = 60.0
+from tests.bench.others import Started, installed, running
+from tests.bench.workplace import free_port
 
 _SERVER: Final = """
 prefix = /usr
@@ -77,12 +65,12 @@ server bench {{
 _SQL: Final = """sql {{
         driver = "rlm_sql_postgresql"
         dialect = "postgresql"
-        radius_db = "host={folder} dbname=postgres user=bench"
+        radius_db = "host={folder} dbname=postgres user=postgres"
         read_groups = no
         read_profiles = no
         read_clients = no
         sql_user_name = "%{{User-Name}}"
-        authorize_check_query = "SELECT 1, '', 'Auth-Type', 'Accept', ':=' FROM pins \\
+        authorize_check_query = "SELECT 1, '', 'Auth-Type', 'Accept', ':=' FROM participant \\
             WHERE passcode = '%{{SQL-User-Name}}' AND pin = '%{{User-Password}}'"
         pool {{
             start = {connections}
@@ -101,109 +89,35 @@ _FILES: Final = """files {{
     }}"""
 
 
-def is_installed() -> bool:
-    """Whether Debian's packages freeradius, freeradius-postgresql and postgresql are there."""
-    return _MODULE.exists() and any(_PROGRAMS.glob("*/bin/initdb"))
-
-
-class PostgreSql:
-    """A cluster of its own, for as long as the context of :func:`postgresql` lasts."""
-
-    def __init__(self, folder: Path, pid: int, programs: Path) -> None:
-        self.folder, self.pid, self._programs = folder, pid, programs
-
-    def fill(self, passcode: str, pins: Iterable[str]) -> None:
-        """The table in which FreeRADIUS looks."""
-        self._do("CREATE TABLE pins (passcode text, pin text, PRIMARY KEY (passcode, pin))")
-        self._do("COPY pins FROM STDIN", "".join(f"{passcode}\t{pin}\n" for pin in pins))
-        self._do("VACUUM ANALYZE pins")
-
-    def _do(self, statement: str, told: str = "") -> None:
-        program, folder = str(self._programs / "psql"), str(self.folder)
-        command = [program, "-qX", "-v", "ON_ERROR_STOP=1", "-h", folder, "-U", "bench", "-d", "postgres"]
-        subprocess.run([*command, "-c", statement], input=told, text=True, check=True)
-
-
 @contextmanager
-def postgresql() -> Iterator[PostgreSql]:
-    """PostgreSQL, as a user without rights, on a socket in a temporary folder."""
-    programs = max(_PROGRAMS.glob("*/bin"), key=lambda found: int(found.parent.name))
-    user = pwd.getpwnam(_USER) if os.getuid() == 0 else None
-    rights = {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": ()}
-    with tempfile.TemporaryDirectory(prefix="bench") as name:
-        folder = Path(name)
-        if user is not None:
-            os.chown(folder, user.pw_uid, user.pw_gid)
-        data = folder / "data"
-        subprocess.run(
-            [programs / "initdb", "--no-sync", "--no-locale", "-E", "UTF8", "-U", "bench", "-A", "trust", data],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            cwd="/",
-            **rights,  # type: ignore[call-overload] # typeshed wants each by its name
-        )
-        options = {"listen_addresses": "", "unix_socket_directories": name, "shared_buffers": "512MB"}
-        process = subprocess.Popen(
-            [programs / "postgres", "-D", data, *(f"-c{key}={value}" for key, value in options.items())],
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            **rights,  # type: ignore[call-overload]
-        )
-        try:
-            _wait_until(lambda: subprocess.run([programs / "pg_isready", "-qh", folder], check=False).returncode == 0)
-            yield PostgreSql(folder, process.pid, programs)
-        finally:
-            # The fast way to stop: whoever is connected is sent away.
-            process.send_signal(signal.SIGINT)
-            process.wait(60)
-
-
-@contextmanager
-def with_sql(database: PostgreSql, secret: bytes, *, threads: int) -> Iterator[Bare]:
-    """FreeRADIUS asking PostgreSQL, each thread on a connection of its own."""
-    with _running("sql", _SQL.format(folder=database.folder, connections=threads), secret, threads) as server:
+def with_sql(postgres: str, secret: bytes, *, threads: int) -> Iterator[Started]:
+    """FreeRADIUS asking PostgreSQL in this folder, each thread on a connection of its own; at a port."""
+    with _started("sql", _SQL.format(folder=postgres, connections=threads), secret, threads) as server:
         yield server
 
 
 @contextmanager
-def with_files(passcode: str, pins: Iterable[str], secret: bytes, *, threads: int) -> Iterator[Bare]:
-    """FreeRADIUS with all PINs in memory, as it reads them from a file."""
+def with_files(passcode: str, pins: Iterable[str], secret: bytes, *, threads: int) -> Iterator[Started]:
+    """FreeRADIUS with all PINs in memory, as it reads them from a file; at a port."""
     with tempfile.NamedTemporaryFile("w", encoding="ascii") as file:
         file.writelines(f'"{passcode}-{pin}" Auth-Type := Accept\n' for pin in pins)
         file.flush()
-        with _running("files", _FILES.format(file=file.name), secret, threads) as server:
+        with _started("files", _FILES.format(file=file.name), secret, threads) as server:
             yield server
 
 
 @contextmanager
-def _running(name: str, module: str, secret: bytes, threads: int) -> Iterator[Bare]:
-    port = free_port()
-    with tempfile.TemporaryDirectory() as folder:
-        text = _SERVER.format(
-            folder=folder, name=name, module=module, secret=secret.decode(), threads=threads, port=port
+def _started(name: str, module: str, secret: bytes, threads: int) -> Iterator[Started]:
+    program, port = installed("freeradius", "freeradius"), free_port()
+    with tempfile.TemporaryDirectory(prefix="bench-freeradius-") as folder:
+        (Path(folder) / "radiusd.conf").write_text(
+            _SERVER.format(folder=folder, name=name, module=module, secret=secret.decode(), threads=threads, port=port)
         )
-        (Path(folder) / "radiusd.conf").write_text(text)
-        (Path(folder) / "dictionary").write_text("")
-        process = subprocess.Popen([_PROGRAM, "-f", "-d", folder], stdout=subprocess.DEVNULL)
-        try:
-            _wait_until(lambda: _is_bound(port) or process.poll() is not None)
-            if process.poll() is not None:
-                raise RuntimeError((Path(folder) / "log").read_text())
-            yield Bare(port, process.pid)
-        finally:
-            process.terminate()
-            process.wait(30)
+        (Path(folder) / "dictionary").touch()
+        with running([program, "-f", "-d", folder, "-l", "stdout"], until=lambda: _is_bound(port)) as pid:
+            yield Started(str(port), pid)
 
 
 def _is_bound(port: int) -> bool:
     """Whether somebody hears datagrams at this port."""
-    heard = Path("/proc/net/udp").read_text()
-    return f":{port:04X} " in heard
-
-
-def _wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.perf_counter() + _PATIENCE
-    while not is_so():
-        if time.perf_counter() > deadline:
-            raise RuntimeError("a server does not start")
-        time.sleep(0.05)
+    return f":{port:04X} " in Path("/proc/net/udp").read_text()

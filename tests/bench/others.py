@@ -39,12 +39,12 @@ class NotInstalled(Exception):
 @contextmanager
 def nginx(answer: bytes) -> Iterator[Started]:
     """One worker that answers everything with this, over connections that stay open; at a port."""
-    program, port = _program("nginx", "nginx-light"), free_port()
+    program, port = installed("nginx", "nginx-light"), free_port()
     with tempfile.TemporaryDirectory(prefix="bench-nginx-") as folder:
         configuration = Path(folder) / "nginx.conf"
         configuration.write_text(_NGINX.format(port=port, answer=answer.decode()))
         command = [program, "-p", folder, "-c", str(configuration), "-e", "stderr"]
-        with _running(command, until=lambda: accepts(port)) as pid:
+        with running(command, until=lambda: accepts(port)) as pid:
             yield Started(str(port), pid)
 
 
@@ -75,7 +75,7 @@ http {{
 def postgres(entries: Sequence[Entry], passcode: str) -> Iterator[Started]:
     """A cluster with a table of these people, found by passcode and PIN; at the folder of its socket."""
     _look_for_library("asyncpg")
-    initdb, server = (_program(name, "postgresql") for name in ("initdb", "postgres"))
+    initdb, server = (installed(name, "postgresql") for name in ("initdb", "postgres"))
     # PostgreSQL refuses to run as root.
     who: Mapping[str, str | int] = {"user": "postgres", "group": "postgres"} if os.getuid() == 0 else {}
     with tempfile.TemporaryDirectory(prefix="bench-postgres-") as folder:
@@ -86,7 +86,7 @@ def postgres(entries: Sequence[Entry], passcode: str) -> Iterator[Started]:
         subprocess.run(made, check=True, capture_output=True, cwd=folder, **who)  # type: ignore[call-overload]
         command = [server, "-D", cluster, "-k", folder, *(f"-c{setting}" for setting in _POSTGRES)]
         socket = Path(folder) / ".s.PGSQL.5432"
-        with _running(command, until=socket.exists, cwd=folder, **who) as pid:
+        with running(command, until=socket.exists, cwd=folder, **who) as pid:
             asyncio.run(_fill_postgres(folder, entries, passcode))
             yield Started(folder, pid)
 
@@ -122,11 +122,11 @@ async def _fill_postgres(folder: str, entries: Sequence[Entry], passcode: str) -
 def redis(entries: Sequence[Entry], passcode: str) -> Iterator[Started]:
     """A server that keeps these people in memory, each under passcode and PIN, in JSON; at its socket."""
     _look_for_library("redis")
-    program = _program("redis-server", "redis-server")
+    program = installed("redis-server", "redis-server")
     with tempfile.TemporaryDirectory(prefix="bench-redis-") as folder:
         socket = Path(folder) / "redis.sock"
         command = [program, "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", folder]
-        with _running(command, until=socket.exists) as pid:
+        with running(command, until=socket.exists) as pid:
             _fill_redis(socket, entries, passcode)
             yield Started(str(socket), pid)
 
@@ -155,7 +155,7 @@ def versions() -> dict[str, str | None]:
     said: dict[str, str | None] = {}
     for name, (package, argument) in _VERSIONS.items():
         try:
-            told = subprocess.run([_program(name, package), argument], check=False, capture_output=True, text=True)
+            told = subprocess.run([installed(name, package), argument], check=False, capture_output=True, text=True)
         except NotInstalled:
             said[name] = None
         else:
@@ -164,6 +164,7 @@ def versions() -> dict[str, str | None]:
 
 
 _VERSIONS: Final = {
+    "freeradius": ("freeradius", "-v"),
     "nginx": ("nginx-light", "-v"),
     "postgres": ("postgresql", "--version"),
     "redis-server": ("redis-server", "--version"),
@@ -171,7 +172,7 @@ _VERSIONS: Final = {
 }
 
 
-def _program(name: str, package: str) -> str:
+def installed(name: str, package: str) -> str:
     """Where a program is, outside the path too where Debian keeps servers. Raises NotInstalled."""
     servers = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
     found = shutil.which(name, path=os.pathsep.join([*os.get_exec_path(), "/usr/sbin", *servers]))
@@ -181,7 +182,7 @@ def _program(name: str, package: str) -> str:
 
 
 @contextmanager
-def _running(command: Sequence[str], *, until: Callable[[], bool], **how: object) -> Iterator[int]:
+def running(command: Sequence[str], *, until: Callable[[], bool], **how: object) -> Iterator[int]:
     """A program as a process from when it is ready; its ID. It is ended with SIGTERM."""
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, **how)  # type: ignore[call-overload]

@@ -11,7 +11,6 @@ import multiprocessing
 import os
 import socket
 import struct
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -36,7 +35,8 @@ from daemon.doors.radius_packet import (
 from loader.listfile import export_csv
 from tests.bench.data import people
 from tests.bench.figures import Figure
-from tests.bench.freeradius import is_installed, postgresql, with_files, with_sql
+from tests.bench.freeradius import with_files, with_sql
+from tests.bench.others import postgres
 from tests.bench.workplace import Workplace, free_port
 
 SECRET: Final = b"a-secret-for-the-bench-alone-4711"
@@ -66,14 +66,11 @@ def settings(workplace: Workplace, port: int) -> Mapping[str, str]:
     return {f"ROLLCALL_DOORS__RADIUS__{key}": value for key, value in told.items()}
 
 
-def run(*, rounds: int = 7, seconds: float = 2.0, in_sql: int = 1_000_000, in_files: int = 100_000) -> list[Figure]:
+def run(*, rounds: int = 7, seconds: float = 2.0, large: int = 1_000_000, many: int = 100_000) -> list[Figure]:
     """Each of the two beside a daemon with as many PINs; the shares are medians of the rounds' ratios."""
-    if not is_installed():
-        sys.stderr.write("bench: radius: not measured without freeradius, freeradius-postgresql and postgresql\n")
-        return []
     return [
-        *_compared("FreeRADIUS with PostgreSQL", "sql", in_sql, rounds, seconds, goal=2.0),
-        *_compared("FreeRADIUS with files", "files", in_files, rounds, seconds, goal=1.0),
+        *_compared("FreeRADIUS with PostgreSQL", "sql", large, rounds, seconds, goal=2.0),
+        *_compared("FreeRADIUS with files", "files", many, rounds, seconds, goal=1.0),
     ]
 
 
@@ -89,9 +86,8 @@ def _compared(name: str, module: str, entries: int, rounds: int, seconds: float,
         daemon = stack.enter_context(workplace.daemon(**settings(workplace, port)))
         threads = _THREADS[module]
         if module == "sql":
-            database = stack.enter_context(postgresql())
-            database.fill(workplace.passcode, pins)
-            other = stack.enter_context(with_sql(database, SECRET, threads=threads))
+            database = stack.enter_context(postgres(listed, workplace.passcode))
+            other = stack.enter_context(with_sql(database.where, SECRET, threads=threads))
             others = [other.pid, database.pid]
         else:
             other = stack.enter_context(with_files(workplace.passcode, pins, SECRET, threads=threads))
@@ -101,7 +97,7 @@ def _compared(name: str, module: str, entries: int, rounds: int, seconds: float,
         theirs: list[Load] = []
         for _ in range(rounds):
             ours.append(_load(port, [daemon.pid], packets, seconds))
-            theirs.append(_load(other.port, others, packets, seconds))
+            theirs.append(_load(int(other.where), others, packets, seconds))
         if not daemon.metric('rollcall_verifications_total{door="radius",result="accepted"}'):
             raise RuntimeError("the door was not asked")
 
