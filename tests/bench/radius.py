@@ -1,8 +1,9 @@
 """The RADIUS door beside FreeRADIUS with the same PINs: in PostgreSQL through `rlm_sql`, and in memory by `files`.
 
 Each is asked by the same client, in turn: one process, one socket, many requests under way, packets that were signed
-beforehand. So the client takes a tenth of what an answer costs a server. Both processors are there for all; what an
-answer costs of them is measured too, with all processes that a server consists of.
+beforehand. Such a client needs a processor for itself beside a server as cheap as FreeRADIUS with `files`, and may then
+be what is measured; that would flatter the slower server. So the processor time of an answer is told too, of all
+processes that a server consists of: of ours also the keeper's, who puts each accepted caller on the roll.
 """
 
 from __future__ import annotations
