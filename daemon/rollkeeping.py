@@ -159,12 +159,10 @@ class RollKeeping:
         finally:
             self._news = None
             news.close()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LAST):
-                    await process.wait()
+            await _wait_for(process)
             if process.returncode is None:
                 process.kill()
-                await process.wait()
+                await _wait_for(process)
         return process.returncode
 
     def _hear(self, told: Told) -> None:
@@ -174,3 +172,10 @@ class RollKeeping:
             self.problem = told.problem
             if told.problem is None:
                 log.info("rolls_kept_again")
+
+
+async def _wait_for(process: asyncio.subprocess.Process) -> None:
+    """Not for ever: the event loop may miss the end of a process that it was just starting."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LAST):
+            await process.wait()
