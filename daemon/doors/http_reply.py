@@ -89,34 +89,39 @@ def unexpected() -> Problem:
 class Renderer:
     """Turns replies into what goes over the wire; it knows what the date is."""
 
-    __slots__ = ("_date", "_date_of")
+    __slots__ = ("_date", "_date_of", "_starts")
 
     def __init__(self) -> None:
         self._date = b""
         self._date_of = 0
+        self._starts: dict[bytes, bytes] = {}
+        """What most answers begin with, in this second: first lines, date, and all but the number of the length."""
 
     def render(self, reply: Reply, version: tuple[int, int], *, keep_alive: bool, head_only: bool = False) -> bytes:
         """The whole answer to a request of this HTTP version."""
+        now = int(time())
+        if now != self._date_of:
+            self._date_of = now
+            self._date = formatdate(now, usegmt=True).encode("ascii")
+            self._starts.clear()
+        body = reply.body
+        if keep_alive and not head_only and version >= (1, 1) and reply is not NO_CONTENT:
+            start = self._starts.get(reply.head)
+            if start is None:
+                start = self._starts[reply.head] = b"%bDate: %b\r\nContent-Length: " % (reply.head, self._date)
+            return b"%b%d\r\n\r\n%b" % (start, len(body), body)
         if not keep_alive:
             connection = b"Connection: close\r\n"
         elif version < (1, 1):
             connection = b"Connection: keep-alive\r\n"
         else:
             connection = b""
-        sent = b"" if head_only else reply.body
         if reply is NO_CONTENT:
-            return b"%bDate: %b\r\n%b\r\n" % (reply.head, self._now(), connection)
+            return b"%bDate: %b\r\n%b\r\n" % (reply.head, self._date, connection)
         return b"%bDate: %b\r\n%bContent-Length: %d\r\n\r\n%b" % (
             reply.head,
-            self._now(),
+            self._date,
             connection,
-            len(reply.body),
-            sent,
+            len(body),
+            b"" if head_only else body,
         )
-
-    def _now(self) -> bytes:
-        now = int(time())
-        if now != self._date_of:
-            self._date_of = now
-            self._date = formatdate(now, usegmt=True).encode("ascii")
-        return self._date

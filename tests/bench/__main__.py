@@ -30,7 +30,7 @@ from tests.bench.others import versions
 
 _PARTS: Final = (
     "answers", "beside", "copies", "doors", "durability", "erasing", "guessing", "lists", "packets", "radius", "reloading",
-    "rolls", "site", "sizes", "workers",
+    "rolls", "site", "sizes", "steps", "workers",
 )  # fmt: skip
 """Modules, each with a `run` that gives its figures."""
 
