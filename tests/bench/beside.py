@@ -30,6 +30,7 @@ _QUESTIONS: Final = 1000
 _RATE: Final = 500.0
 
 _OURS: Final = "Rollcall"
+_OURS_TWICE: Final = "Rollcall, two processes"
 _CONSTANT: Final = "aiohttp, a constant"
 _PLAIN: Final = "aiohttp, JSON and a dict"
 _NGINX: Final = "nginx, a constant"
@@ -110,6 +111,8 @@ def _servers(stack: ExitStack, count: int, *, constants: bool) -> tuple[dict[str
         servers[name] = _Server(started.port, *(pid for pid in (started.pid, behind) if pid is not None))
 
     if constants:
+        twice = stack.enter_context(workplace.daemon(ROLLCALL_DAEMON__WORKERS="2"))
+        servers[_OURS_TWICE] = _Server(twice.port, twice.pid)
         start(_CONSTANT, "tests.bench.bare")
         start(_PLAIN, "tests.bench.team", "dict", str(file))
         with _left_out_without_it(_NGINX):
@@ -120,7 +123,7 @@ def _servers(stack: ExitStack, count: int, *, constants: bool) -> tuple[dict[str
             behind = stack.enter_context(opened(listed, workplace.passcode))
             start(name, "tests.bench.team", kind, behind.where, behind=behind.pid)
     questions = [
-        question(workplace.token, workplace.passcode, entry.pin, call_id=f"1732456800.{at}")
+        question(workplace.token, workplace.passcode, entry.pin, call_id=f"1732456800.{at}", caller=f"+1555{at:07}")
         for at, entry in enumerate(listed[:_QUESTIONS])
     ]
     _look_at(servers, workplace, listed[0])
@@ -173,9 +176,11 @@ def _told(
         for name, rounds in loads.items():
             yield of_rounds(f"{at}: {what}, {name}", [factor * one[field] for one in rounds], unit)
     for field, other, goal, sense in goals:
-        if other in loads:
-            ratios = [mine[field] / its[field] for mine, its in zip(loads[_OURS], loads[other], strict=True)]
-            yield of_rounds(f"{at}: {_FIELDS[field][0]}, by that of {other}", ratios, "x", goal=goal, sense=sense)
+        for ours in (_OURS, _OURS_TWICE):
+            if ours in loads and other in loads:
+                ratios = [mine[field] / its[field] for mine, its in zip(loads[ours], loads[other], strict=True)]
+                name = f"{at}: {_FIELDS[field][0]}, {ours} by {other}"
+                yield of_rounds(name, ratios, "x", goal=goal if ours == _OURS else None, sense=sense)
 
 
 _FIELDS: Final = {

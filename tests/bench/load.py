@@ -29,9 +29,9 @@ class Load(NamedTuple):
     worst: float
 
 
-def question(token: str, passcode: str, pin: str, call_id: str = "1732456800.17") -> bytes:
+def question(token: str, passcode: str, pin: str, call_id: str = "1732456800.17", caller: str = "+15550100") -> bytes:
     """A whole request, as a switch sends it."""
-    body = json.dumps({"passcode": passcode, "pin": pin, "call_id": call_id, "caller": "+15550100"})
+    body = json.dumps({"passcode": passcode, "pin": pin, "call_id": call_id, "caller": caller})
     return (
         "POST /v1/verify HTTP/1.1\r\n"
         "Host: 127.0.0.1\r\n"
