@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, Final
 
 from daemon.app import Daemon
 from daemon.worker import Worker
 from daemon.worker_nursery import Born, fork_nursery
-from loader.service import run_service
+from loader.service import Option, run_service
 from loader.settings import Settings
+
+_WORKERS: Final = Option(
+    "workers",
+    "ROLLCALL_DAEMON__WORKERS",
+    "how many processes answer over HTTP (default: daemon.workers in the settings)",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,8 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _serve,
         argv,
         description="Answer telephone switches: is this PIN valid for this conference, and who is it?",
-        epilog="SIGTERM stops in order; SIGHUP reads the settings and the key file again. "
-        "daemon.workers in the settings is how many processes answer.",
+        epilog="SIGTERM stops in order; SIGHUP reads the settings and the key file again.",
+        options=[_WORKERS],
     )
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import resource
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import structlog
 import uvloop
@@ -33,6 +34,14 @@ Serve: TypeAlias = Callable[[Settings, Callable[[], Settings]], Coroutine[Any, A
 """Serves until it is stopped: gets the settings, and what reads them again."""
 
 
+class Option(NamedTuple):
+    """An option of the command line that stands for a setting: the variable is that of the environment."""
+
+    name: str
+    variable: str
+    help: str
+
+
 class PortError(RollcallError):
     """An address that a service is to listen on cannot be had. `setting` is how the port is called in the settings."""
 
@@ -41,23 +50,35 @@ class PortError(RollcallError):
         super().__init__(f"{setting}: port {port} on {host} {why}")
 
 
-def run_service(name: str, serve: Serve, argv: Sequence[str] | None, *, description: str, epilog: str) -> int:
-    """Run a service until it is stopped; its exit status."""
+def run_service(
+    name: str,
+    serve: Serve,
+    argv: Sequence[str] | None,
+    *,
+    description: str,
+    epilog: str,
+    options: Sequence[Option] = (),
+) -> int:
+    """Run a service until it is stopped; its exit status. `options` stand over the environment."""
     parser = argparse.ArgumentParser(prog=name, description=description, epilog=epilog, allow_abbrev=False)
     parser.add_argument(
         "--config", metavar="FILE", type=Path, help="the settings (default: what ROLLCALL_CONFIG names, if anything)"
     )
+    for option in options:
+        parser.add_argument(f"--{option.name}", dest=option.variable, metavar="N", help=option.help)
     parser.add_argument("--version", action="version", version=f"{name} {version('rollcall')}")
-    config: Path | None = parser.parse_args(argv).config
+    called = vars(parser.parse_args(argv))
+    config: Path | None = called.pop("config")
+    environment = os.environ | {variable: value for variable, value in called.items() if value is not None}
     try:
-        settings = load_settings(config)
+        settings = load_settings(config, environment)
     except SettingsError as error:
         sys.stderr.write("".join(f"{name}: {problem}\n" for problem in error.problems))
         return 2
     configure_logs(settings.logs.format, settings.logs.level)
     allow_many_connections()
     try:
-        uvloop.run(serve(settings, lambda: load_settings(config)))
+        uvloop.run(serve(settings, lambda: load_settings(config, environment)))
     except SettingsError as error:
         # As of a door, which looks at its settings when it opens.
         log.error("cannot_run", problem=str(error))

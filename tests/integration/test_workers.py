@@ -33,7 +33,7 @@ PIN: Final = "004127"
 
 @pytest.fixture
 def daemon(start: Start) -> Daemon:
-    return start(ROLLCALL_DAEMON__WORKERS=str(WORKERS)).wait_until_ready()
+    return start("--workers", str(WORKERS)).wait_until_ready()
 
 
 @pytest.fixture

@@ -52,3 +52,9 @@ def test_settings_that_are_not_there_are_told(capsys: pytest.CaptureFixture[str]
     assert (
         capsys.readouterr().err == f"rollcall-daemon: {tmp_path}/none.toml: cannot be read: No such file or directory\n"
     )
+
+
+@pytest.mark.parametrize("workers", ["0", "65", "many"])
+def test_a_number_of_processes_that_cannot_be_is_told(capsys: pytest.CaptureFixture[str], workers: str) -> None:
+    assert main(["--workers", workers]) == 2
+    assert "daemon.workers" in capsys.readouterr().err
