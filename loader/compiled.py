@@ -204,8 +204,10 @@ class Block:
         data, text_at, size = self._data, self._text_at, self._text_size
         start, end = _SPAN.unpack_from(data, self._starts_at + at * 4)
         (number,) = self._place_number.unpack_from(data, self._place_of_at + at * self._place_number.size)
+        if number >= self._places:
+            raise _damaged()
         place_start, place_end = _SPAN.unpack_from(data, self._place_starts_at + number * 4)
-        if end > size or place_end > size or number >= self._places:
+        if end > size or place_end > size:
             raise _damaged()
         try:
             both = b"\x1f".join(
