@@ -33,6 +33,7 @@ _OURS: Final = "Rollcall"
 _OURS_TWICE: Final = "Rollcall, two processes"
 _CONSTANT: Final = "aiohttp, a constant"
 _PLAIN: Final = "aiohttp, JSON and a dict"
+_FLOOR: Final = "uvloop, a constant to anything"
 _NGINX: Final = "nginx, a constant"
 _POSTGRES: Final = "aiohttp and PostgreSQL"
 _REDIS: Final = "aiohttp and Redis"
@@ -113,6 +114,7 @@ def _servers(stack: ExitStack, count: int, *, constants: bool) -> tuple[dict[str
     if constants:
         twice = stack.enter_context(workplace.daemon(ROLLCALL_DAEMON__WORKERS="2"))
         servers[_OURS_TWICE] = _Server(twice.port, twice.pid)
+        start(_FLOOR, "tests.bench.floor")
         start(_CONSTANT, "tests.bench.bare")
         start(_PLAIN, "tests.bench.team", "dict", str(file))
         with _left_out_without_it(_NGINX):
