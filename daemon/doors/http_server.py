@@ -20,7 +20,7 @@ from types import MappingProxyType
 from typing import Any, Final, TypeAlias, cast
 
 import structlog
-from aiohttp import HttpVersion10, HttpVersion11, StreamReader, hdrs, web
+from aiohttp import EMPTY_PAYLOAD, HttpVersion10, HttpVersion11, StreamReader, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import RawRequestMessage
 
@@ -399,7 +399,10 @@ class _Connection(Guarded):
         message, body = self._messages[-1]
         if isinstance(message, RawRequestMessage):
             self._last_body = body
-        elif self._last_body is not None and not self._last_body.is_eof():
+        elif self._last_body is None:
+            # The first that aiohttp's task hears of this client is nothing that it can read: it has no body either.
+            self._last_body = EMPTY_PAYLOAD
+        elif not self._last_body.is_eof():
             # aiohttp tells it to the next request only, and this one would wait for the rest of its body.
             self.body_is_broken = True
             self._last_body.feed_eof()

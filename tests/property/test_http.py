@@ -148,6 +148,7 @@ TRICKS = [
 )
 @example(segments=[post(ASKED)[:60], post(ASKED)])
 @example(segments=[TRICKS[-2], post(ASKED), post(ASKED)])
+@example(segments=[post(ASKED), post(ASKED)[:62]])
 def test_who_is_known_by_his_head_is_answered_as_anybody(live: Live, segments: list[bytes]) -> None:
     """Also where the end of one segment and the next one are something else together than each by itself."""
 
